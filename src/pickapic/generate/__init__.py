@@ -1,0 +1,1 @@
+"""Image generators: one protocol, and its implementations."""

@@ -1,0 +1,58 @@
+"""The one protocol of everything that makes images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One prompt, and one image wanted for each of `seeds`."""
+
+    prompt: str
+    seeds: tuple[int, ...]
+    negative_prompt: str = ""
+    guidance_scale: float = 7.5
+    steps: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Honours:
+    """Which wishes of a request a generator really follows; what it ignores is stored as not set."""
+
+    seed: bool = True
+    guidance_scale: bool = True
+    negative_prompt: bool = True
+    steps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """Pixels (RGB) and the parameters that were really used; None where the generator has no such parameter."""
+
+    pixels: Image.Image
+    seed: int | None
+    guidance_scale: float | None
+    steps: int | None
+    scheduler: str | None
+
+
+class Generator(Protocol):
+    """Makes images from text. Called from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The model's name as stored with each image and released as `model_0`, `model_1`."""
+        ...
+
+    @property
+    def honours(self) -> Honours:
+        """What the generator follows of a request."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> tuple[GeneratedImage, ...]:
+        """Return one image for each of `request.seeds`, in order."""
+        ...

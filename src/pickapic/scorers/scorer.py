@@ -1,0 +1,41 @@
+"""The one protocol of everything that scores (prompt, image) pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""An image as a user may give it: a path, encoded bytes, a PIL image, or uint8 pixels (H, W, 3)."""
+
+
+class Scorer(Protocol):
+    """Scores how good an image is for a prompt. A score has a meaning only beside others of the same scorer."""
+
+    @property
+    def name(self) -> str:
+        """Name shown in tables."""
+        ...
+
+    @property
+    def needs_prompt(self) -> bool:
+        """False if the score looks at the image alone."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """True for every scorer that predicts preference."""
+        ...
+
+    def score(self, prompts: str | Sequence[str], images: Sequence[Picture]) -> NDArray[np.float32]:
+        """Return float32 (n,): row i is prompts[i] with images[i]; one prompt is broadcast over all images."""
+        ...
+
+    def score_matrix(self, prompts: Sequence[str], images: Sequence[Picture]) -> NDArray[np.float32]:
+        """Return float32 (m, n): every prompt with every image."""
+        ...
