@@ -34,6 +34,7 @@ CONFIG_FILE = "pickapic.toml"
 # Not settings themselves: where the file is, and what only the test suite reads.
 _RESERVED = re.compile(r"PICKAPIC_(CONFIG$|TEST_)")
 SECRET_LENGTH = 32
+HIDDEN = "(hidden)"
 
 MINIATURE_GENERATORS = (
     "miniature-aurora",
@@ -123,6 +124,20 @@ class Settings(BaseSettings):
     def sources(self) -> dict[str, str]:
         """Where each value comes from, by field name, in the order of the fields."""
         return {name: self._sources.get(name, "default") for name in type(self).model_fields}
+
+    def shown(self) -> dict[str, Any]:
+        """Return the values to print, by field name: secrets, and passwords inside URLs, are replaced."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        values["home"] = str(self.home)
+        values["secret_key"] = HIDDEN if self.secret_key else None
+        for name in ("database_url", "images_url"):
+            values[name] = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", rf"\1:{HIDDEN}@", values[name])
+        values["generators"] = [
+            {entry: getattr(choice, entry) for entry in choice.__slots__}
+            | {"parameters": {key: _hide(key, value) for key, value in choice.parameters.items()}}
+            for choice in self.generators
+        ]
+        return values
 
     @field_validator("home", mode="after")
     @classmethod
@@ -355,6 +370,10 @@ def _refuse_unknown(names: Iterable[str], what: str, prefix: str = "") -> None:
                 else (name, known)
             )
             raise InputError(f"{what} {shown!r} is unknown{_nearest(shown, fields)}")
+
+
+def _hide(key: str, value: object) -> object:
+    return HIDDEN if re.search(r"key|token|secret|password|auth", key, re.IGNORECASE) else value
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
