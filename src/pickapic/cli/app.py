@@ -1,7 +1,7 @@
 """The command `pickapic`: which commands there are, and what becomes of errors.
 
 Each command lives in its own file and imports what it runs inside its body, so `pickapic --help` loads no
-stage. The last paragraph of a command's docstring starts with `Example:` or `Examples:`; `--help` ends with it.
+stage. The last paragraph of a command's docstring starts with `Example:` or `Examples:`: the end of `--help`.
 """
 
 from __future__ import annotations
