@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     """Everything that a deployment may set; made by `load_settings`, and passed on, never global."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+        env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
     )
 
     home: Path = Field(
@@ -183,10 +183,11 @@ def load_settings(**overrides: Any) -> Settings:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     _refuse_unknown(given, "argument")
-    variables = {
-        key for key in os.environ if key.upper().startswith(PREFIX) and not _RESERVED.match(key.upper())
+    environment = {
+        key.upper().removeprefix(PREFIX).lower(): key
+        for key, value in os.environ.items()
+        if value and key.upper().startswith(PREFIX) and not _RESERVED.match(key.upper())
     }
-    environment = {key.upper().removeprefix(PREFIX).lower(): key for key in sorted(variables)}
     _refuse_unknown(environment, "environment variable", PREFIX)
     path = config_file()
     in_file = _read_file(path)
