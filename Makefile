@@ -1,0 +1,58 @@
+# Pick-a-Pic. `make demo` and `make test` need python3 (3.11 to 3.13), make and nothing else set up.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# In CI nothing may be left out: what cannot be installed is an error.
+CI ?= false
+# Quick tests side by side; each process keeps to one numeric thread (tests/conftest.py).
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check lint fix constraints clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
+
+demo: $(VENV)/.installed ## the whole loop in miniature: collect, export, train, evaluate, report, then the page
+	$(BIN)/pickapic demo $(ARGS)
+
+serve: $(VENV)/.installed ## the page and one worker, with the miniature models
+	$(BIN)/pickapic serve $(ARGS)
+
+test: $(VENV)/.installed-dev lint ## everything: lint, types, import contracts, all tests with a real browser
+	@.ci/browser $(BIN) $(CI) && left_out="" || { [ $$? = 3 ] && left_out="and not browser"; } || exit 1; \
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
+	$(BIN)/pytest -m "(slow or browser) $$left_out" && \
+	if [ -n "$$left_out" ]; then \
+		echo "make test: LEFT OUT: the tests in a real browser (no Chromium here, see above)"; \
+	else echo "make test: everything passed, nothing left out"; fi
+
+check: $(VENV)/.installed-dev lint ## the quick part of `make test`: no browser, nothing slow
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser"
+
+lint: $(VENV)/.installed-dev ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+fix: $(VENV)/.installed-dev ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.installed-dev ## pin what is installed now (without the build of torch that happens to be here)
+	$(BIN)/pip freeze --exclude-editable --exclude pickapic | sed 's/+[a-z0-9.]*$$//' > constraints.txt
+
+clean: ## remove the virtual environment and caches; data and demo folders stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/pip:
+	.ci/venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[web,models]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@
