@@ -1,1 +1,1 @@
-
+"""The model: CLIP as a pair of towers, the one image transform, the one loss."""

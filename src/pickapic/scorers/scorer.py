@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""An image as a user may give it: a path, encoded bytes, a PIL image, or uint8 pixels (H, W, 3)."""
+from pickapic.model.preprocess import Picture
 
 
 class Scorer(Protocol):

@@ -1,0 +1,87 @@
+"""The six models of the miniature world: fault rates, looks, and what guidance does to both.
+
+The rates are chances a thing (or a picture) at guidance 7; docs/miniature.md prints them as a table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from pickapic.miniature.look import Look
+
+_SPREAD = Look(
+    exposure=0.42,
+    saturation=0.34,
+    contrast=0.24,
+    cast=0.30,
+    subject=0.24,
+    off_center=0.10,
+    clutter=3.0,
+    style_strength=0.28,
+    relief=0.30,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A miniature text-to-image model. Compared by identity: there is one of each."""
+
+    name: str
+    sprite_set: str
+    faults: MappingProxyType[str, float]
+    look: Look
+    spread: Look = field(default=_SPREAD)
+    invents_background: float = 0.3
+
+    def fault_rate(self, fault: str, guidance_scale: float) -> float:
+        """Return the chance of a fault: about 1.9 times the base at guidance 3, and 0.6 times at 12."""
+        return min(0.9, self.faults[fault] * 1.9 * 0.88 ** (guidance_scale - 3))
+
+    def look_at(self, guidance_scale: float) -> Look:
+        """Return the mean look: strong guidance burns colours and contrast and clutters, weak guidance is dull."""
+        push = guidance_scale - 6.5
+        return replace(
+            self.look,
+            saturation=self.look.saturation + 0.055 * push,
+            contrast=self.look.contrast + 0.040 * push,
+            clutter=self.look.clutter + 0.45 * max(0.0, push),
+        )
+
+
+def _faults(scale: float, **especially: float) -> MappingProxyType[str, float]:
+    base = {
+        "wrong_object": 0.08,
+        "drop": 0.16,
+        "count": 0.14,
+        "color": 0.16,
+        "leak": 0.10,
+        "relation": 0.22,
+        "background": 0.14,
+        "style": 0.16,
+    }
+    return MappingProxyType({name: especially.get(name, rate * scale) for name, rate in base.items()})
+
+
+AURORA = Model("miniature-aurora", "fluent", _faults(0.55), Look(relief=0.85, off_center=0.05, clutter=0.5))
+BRAMBLE = Model(
+    "miniature-bramble", "noto", _faults(0.7, count=0.20), Look(exposure=-0.15, cast=0.15, off_center=0.06, clutter=2.0)
+)
+COBALT = Model(
+    "miniature-cobalt", "noto", _faults(0.85, color=0.26), Look(saturation=0.85, cast=-0.35, relief=0.5, off_center=0.06)
+)
+DUNE = Model(
+    "miniature-dune", "twemoji", _faults(1.1), Look(exposure=0.35, contrast=0.92, subject=0.85, relief=0.45, off_center=0.10)
+)
+EMBER = Model(
+    "miniature-ember", "twemoji", _faults(0.9, style=0.30), Look(saturation=1.45, contrast=1.30, cast=0.30, clutter=2.0, off_center=0.09)
+)
+FJORD = Model(
+    "miniature-fjord",
+    "fluent",
+    _faults(1.5),
+    Look(exposure=-0.40, saturation=0.75, contrast=0.85, subject=0.75, relief=0.25, off_center=0.14, clutter=4.0, style_strength=0.7),
+)
+
+MODELS = (AURORA, BRAMBLE, COBALT, DUNE, EMBER, FJORD)
+BY_NAME = {model.name: model for model in MODELS}
