@@ -1,1 +1,1 @@
-
+"""Preference datasets as Parquet files: the schema, reading, writing, cleaning, splitting."""

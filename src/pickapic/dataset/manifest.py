@@ -1,0 +1,113 @@
+"""The list of a dataset folder's files, written last: where it stands, the dataset is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pickapic.records import InputError
+
+MANIFEST = "manifest.json"
+FORMAT = "pickapic-dataset"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file. `path` is inside the folder; `memory` is its size in bytes once read into Arrow."""
+
+    path: str
+    split: str
+    rows: int
+    bytes: int
+    memory: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many rows were not written, and why."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of a dataset in reading order, and what was left out of it."""
+
+    shards: tuple[Shard, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits, in writing order."""
+        return tuple(dict.fromkeys(shard.split for shard in self.shards))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when any byte of the data does."""
+        lines = "\n".join(f"{shard.split} {shard.sha256}" for shard in self.shards)
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def rows(self, split: str | None = None) -> int:
+        """Return the number of rows of one split, or of all files."""
+        return sum(shard.rows for shard in self.shards if split in (None, shard.split))
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into `folder` under a temporary name, then rename it."""
+        content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        partial = folder / f".{MANIFEST}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / MANIFEST)
+
+
+def load(folder: Path) -> Manifest:
+    """Return the manifest of a dataset folder.
+
+    Raises:
+        InputError: there is none (the folder is not ours, or was not finished), or it cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} has no {MANIFEST}: it is no dataset written by pickapic") from error
+    except ValueError as error:
+        raise InputError(f"{folder / MANIFEST} is not valid JSON: {error}") from error
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        found = f"{content.get('format')} version {content.get('version')}"
+        raise InputError(
+            f"{folder / MANIFEST} is of the format {found}; this program reads {FORMAT} {VERSION}"
+        )
+    try:
+        return Manifest(
+            tuple(Shard(**shard) for shard in content["shards"]),
+            tuple(LeftOut(**item) for item in content["left_out"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged: {error}") from error
+
+
+def damage(folder: Path) -> list[str]:
+    """Return what is wrong with the files that the manifest names: missing, cut short or changed."""
+    faults: list[str] = []
+    for shard in load(folder).shards:
+        path = folder / shard.path
+        if not path.is_file():
+            faults.append(f"{shard.path} is missing")
+        elif path.stat().st_size != shard.bytes:
+            faults.append(
+                f"{shard.path} has {path.stat().st_size:,} bytes, the manifest says {shard.bytes:,}"
+            )
+        elif file_sha256(path) != shard.sha256:
+            faults.append(f"{shard.path} has changed since it was written (SHA-256 differs)")
+    return faults
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

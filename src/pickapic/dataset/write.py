@@ -1,0 +1,217 @@
+"""Write a dataset folder: Parquet shards, card, manifest; all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pickapic.dataset.card import About, render
+from pickapic.dataset.manifest import MANIFEST, LeftOut, Manifest, Shard, file_sha256
+from pickapic.dataset.read import conform, read
+from pickapic.dataset.schema import IMAGE_COLUMNS, SCHEMA, SCHEMA_NO_IMAGES, require_columns
+from pickapic.dataset.stats import STATS_COLUMNS, Stats, stats
+from pickapic.records import InputError
+
+SHARD_BYTES = 500_000_000
+ROW_GROUP_ROWS = 256
+"""With two images of some 15-200 KB a row, a row group is read in 8-100 MB of memory."""
+
+ROW_GROUP_ROWS_NO_IMAGES = 65_536
+DICTIONARIES = ["caption", "model_0", "model_1", "image_0_url", "image_1_url"]
+SPLIT_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+def write(
+    out: str | Path,
+    tables: Mapping[str, pa.Table],
+    about: About | None = None,
+    *,
+    left_out: tuple[LeftOut, ...] = (),
+    shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write tables by split name as a dataset folder that `read` and `datasets.load_dataset` open.
+
+    Raises:
+        InputError: `out` is there already (and `overwrite` is false, or it is no dataset), or a table lacks
+            a column.
+    """
+    images = any(name in table.column_names for table in tables.values() for name in IMAGE_COLUMNS)
+    with DatasetWriter(out, about, images=images, shard_bytes=shard_bytes, overwrite=overwrite) as writer:
+        for split, table in tables.items():
+            writer.add(split, table)
+        return writer.finish(left_out)
+
+
+class DatasetWriter:
+    """Writes rows as they come, for any number of splits at once, in the memory of one row group a split.
+
+    Use as a context manager and end with `finish`. Everything goes to a hidden folder beside `out`, which
+    takes its place as the last step; left without `finish`, nothing remains.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        about: About | None = None,
+        *,
+        images: bool = True,
+        shard_bytes: int = SHARD_BYTES,
+        row_group_rows: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.out = Path(out).absolute()
+        self.about = about or About()
+        self.schema = SCHEMA if images else SCHEMA_NO_IMAGES
+        self.shard_bytes = shard_bytes
+        self.row_group_rows = row_group_rows or (ROW_GROUP_ROWS if images else ROW_GROUP_ROWS_NO_IMAGES)
+        self.overwrite = overwrite
+        _refuse_to_destroy(self.out, overwrite)
+        self.folder = self.out.parent / f".{self.out.name}.{secrets.token_hex(4)}.partial"
+        self._splits: dict[str, SplitWriter] = {}
+
+    def __enter__(self) -> Self:
+        (self.folder / "data").mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for split in self._splits.values():
+            split.abandon()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, split: str, rows: pa.Table) -> None:
+        """Add rows to a split; columns beyond the schema are dropped.
+
+        Raises:
+            InputError: a column is missing or cannot be cast, or the split's name is not a word.
+        """
+        if not SPLIT_NAME.fullmatch(split) or split == "all":
+            raise InputError(f"{split!r} cannot name a split: letters, digits and _ (and not 'all')")
+        require_columns(rows, tuple(self.schema.names), f"writing the split {split!r}")
+        if split not in self._splits:
+            self._splits[split] = SplitWriter(self, split)
+        self._splits[split].add(conform(rows.select(self.schema.names), split))
+
+    def finish(self, left_out: tuple[LeftOut, ...] = ()) -> Manifest:
+        """Close the shards, write card and manifest, and put the folder in its place."""
+        shards = tuple(shard for split in self._splits.values() for shard in split.finish())
+        manifest = Manifest(shards, left_out)
+        card = render(self.about, manifest, self._stats(manifest), self.schema)
+        (self.folder / "README.md").write_text(card, encoding="utf-8")
+        manifest.write(self.folder)
+        _put_in_place(self.folder, self.out)
+        return manifest
+
+    def _stats(self, manifest: Manifest) -> dict[str, Stats]:
+        return {split: stats(read(self.folder, STATS_COLUMNS, split)) for split in manifest.splits}
+
+
+class SplitWriter:
+    """The shards of one split: a new one is begun when the last has reached its size."""
+
+    def __init__(self, dataset: DatasetWriter, split: str) -> None:
+        self.dataset = dataset
+        self.split = split
+        self.waiting: list[pa.Table] = []
+        self.finished: list[tuple[Path, int, int]] = []
+        self.file: pa.OSFile | None = None
+        self.writer: pq.ParquetWriter | None = None
+        self.rows = 0
+        self.memory = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows and write them in whole row groups; what is left waits."""
+        self.waiting.append(rows)
+        size = self.dataset.row_group_rows
+        if sum(table.num_rows for table in self.waiting) < size:
+            return
+        table = pa.concat_tables(self.waiting)
+        whole = table.num_rows - table.num_rows % size
+        for start in range(0, whole, size):
+            self._write(table.slice(start, size))
+        self.waiting = [table.slice(whole)]
+
+    def finish(self) -> list[Shard]:
+        """Write what waits, give the files their final names, and describe them."""
+        rest = pa.concat_tables(self.waiting)
+        if rest.num_rows or not (self.finished or self.writer):
+            self._write(rest)
+        self._close()
+        shards: list[Shard] = []
+        for number, (path, rows, memory) in enumerate(self.finished):
+            name = f"data/{self.split}-{number:05d}-of-{len(self.finished):05d}.parquet"
+            final = path.rename(self.dataset.folder / name)
+            shards.append(Shard(name, self.split, rows, final.stat().st_size, memory, file_sha256(final)))
+        return shards
+
+    def abandon(self) -> None:
+        """Let go of open files after a failure (a full disk fails again on closing)."""
+        for open_file in (self.writer, self.file):
+            with contextlib.suppress(OSError):
+                if open_file:
+                    open_file.close()
+
+    def _write(self, group: pa.Table) -> None:
+        writer = self.writer or self._open()
+        writer.write_table(group, row_group_size=max(1, group.num_rows))
+        self.rows += group.num_rows
+        self.memory += group.nbytes
+        if self.file and self.file.tell() >= self.dataset.shard_bytes:
+            self._close()
+
+    def _open(self) -> pq.ParquetWriter:
+        schema = self.dataset.schema
+        path = self.dataset.folder / "data" / f"{self.split}-{len(self.finished):05d}.writing"
+        plain = [name for name in schema.names if name not in IMAGE_COLUMNS]
+        self.file = pa.OSFile(str(path), "wb")
+        # JPEG bytes do not compress and have no useful order: no codec, dictionary or statistics for them.
+        self.writer = pq.ParquetWriter(
+            self.file,
+            schema,
+            compression={name: "zstd" if name in plain else "none" for name in schema.names},
+            use_dictionary=DICTIONARIES,  # pyright: ignore[reportArgumentType]  (the stubs know only bool)
+            write_statistics=plain,
+        )
+        return self.writer
+
+    def _close(self) -> None:
+        if not (self.writer and self.file):
+            return
+        self.writer.close()
+        self.file.close()
+        path = self.dataset.folder / "data" / f"{self.split}-{len(self.finished):05d}.writing"
+        self.finished.append((path, self.rows, self.memory))
+        self.file = self.writer = None
+        self.rows = self.memory = 0
+
+
+def _refuse_to_destroy(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file; give the name of a folder")
+    if not overwrite:
+        raise InputError(f"{out} is there already; choose another name, or say that it may be overwritten")
+    if not (out / MANIFEST).is_file():
+        raise InputError(f"{out} is not a dataset written by pickapic (no {MANIFEST}): it is left as it is")
+
+
+def _put_in_place(folder: Path, out: Path) -> None:
+    """Rename `folder` to `out`; what stood there is moved aside first and removed last."""
+    aside = folder.with_suffix(".old")
+    if out.exists():
+        os.rename(out, aside)
+    os.rename(folder, out)
+    shutil.rmtree(aside, ignore_errors=True)

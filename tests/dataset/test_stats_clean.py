@@ -1,0 +1,94 @@
+from collections import Counter
+
+import pytest
+from dataset_examples import make, replace
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from pickapic.dataset.clean import clean, with_example_counts
+from pickapic.dataset.manifest import LeftOut
+from pickapic.dataset.schema import check
+from pickapic.dataset.stats import stats, wilson
+from pickapic.records import InputError
+
+rows = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=40
+)
+
+
+@given(rows)
+def test_stats_count_what_a_loop_counts(rows):
+    table = make([f"p{p}" for p, _, _ in rows], [u for _, u, _ in rows], labels=[label for *_, label in rows])
+    found = stats(table)
+    labels = [label for *_, label in rows]
+    assert (found.rows, found.ties) == (len(rows), labels.count(0.5))
+    assert found.prompts == len({p for p, *_ in rows})
+    assert found.users == len({u for _, u, _ in rows})
+    assert found.picks_per_prompt_max == max(Counter(p for p, *_ in rows).values())
+    assert found.picks_per_user_max == max(Counter(u for _, u, _ in rows).values())
+    decided = [label for label in labels if label != 0.5]
+    assert found.left_share == (sum(decided) / len(decided) if decided else None)
+    wins, duels, shown = Counter(), Counter(), Counter()
+    for row in table.to_pylist():
+        for model, other, label in (
+            (row["model_0"], row["model_1"], row["label_0"]),
+            (row["model_1"], row["model_0"], row["label_1"]),
+        ):
+            shown[model] += 1
+            if model != other:
+                wins[model] += label
+                duels[model] += 1
+    assert {m.model: m.shown for m in found.models} == dict(shown)
+    for model in found.models:
+        expected = wins[model.model] / duels[model.model] if duels[model.model] else None
+        assert model.win_rate == pytest.approx(expected) if expected is not None else model.win_rate is None
+
+
+def test_stats_of_nothing_and_of_a_day():
+    empty = stats(make(["a"], [1]).slice(0, 0))
+    assert (empty.rows, empty.left_share, empty.first, empty.models) == (0, None, None, ())
+    table = make(["a", "b"], [1, 1], minutes=[0, 90])
+    assert (stats(table).first, stats(table).last) == ("2023-03-01T12:00:00Z", "2023-03-01T13:30:00Z")
+    with pytest.raises(InputError, match="needs the column label_0"):
+        stats(table.drop_columns(["label_0"]))
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_wilson_interval_is_scipys(trials, share):
+    successes = round(share * trials)
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    assert wilson(successes, trials) == pytest.approx((interval.low, interval.high), abs=1e-6)
+
+
+def test_cleaning_counts_each_row_once_and_recounts_examples():
+    table = make(["a", "nsfw", "a", "b", "nsfw", "b"], [1, 2, 3, 3, 3, 4])
+    table = replace(table, "has_label", [True, True, True, True, True, False])
+    cleaned = clean(table, banned_users={3}, is_blocked=lambda prompt: "nsfw" in prompt)
+    assert cleaned.table["ranking_id"].to_pylist() == [1]
+    assert cleaned.table["num_example_per_prompt"].to_pylist() == [1]
+    assert cleaned.left_out == (
+        LeftOut("banned user", 3),
+        LeftOut("blocked prompt", 1),
+        LeftOut("no judgement", 1),
+    )
+
+
+def test_cleaning_a_clean_table_changes_nothing():
+    table = make(["a", "b", "a"], [1, 2, 3])
+    cleaned = clean(table)
+    assert cleaned.table.equals(table)
+    assert cleaned.left_out == ()
+
+
+def test_prompts_are_asked_about_once():
+    asked = []
+    clean(make(["a", "b", "a"], [1, 2, 3]), is_blocked=lambda prompt: bool(asked.append(prompt)))
+    assert sorted(asked) == ["a", "b"]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "A", "a "])))
+def test_example_counts(captions):
+    table = with_example_counts(make(captions, [1] * len(captions)))
+    assert table["num_example_per_prompt"].to_pylist() == [Counter(captions)[c] for c in captions]
+    assert check(table) == []
