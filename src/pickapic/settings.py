@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     scorer: str | None = Field(None, description="scorer behind POST /score; none: that call answers 404")
     scorer_model: str | None = Field(None, description="checkpoint for the scorer: a hub id or a folder")
     prompt_max_length: int = Field(500, ge=1, description="characters a prompt may have")
+    prompts_per_minute: int = Field(60, ge=1, description="prompts that one user may start within a minute")
     images_ahead: int = Field(4, ge=1, description="finished images that are kept ready for each duel")
     worker_batch: int = Field(8, ge=1, description="jobs that a worker leases at once")
     lease_seconds: float = Field(

@@ -162,7 +162,9 @@ images = Table(
     "images",
     METADATA,
     _key(),
-    Column("uid", String(36), nullable=False, unique=True),  # the dataset's; unknown to a browser while its duel is open
+    Column(
+        "uid", String(36), nullable=False, unique=True
+    ),  # the dataset's; unknown to a browser while its duel is open
     Column("token", String(32), nullable=False, unique=True),  # the opaque part of its address
     _reference("duel_id", "duels"),
     Column("job_id", Key, ForeignKey("jobs.id"), nullable=False, unique=True),

@@ -1,1 +1,1 @@
-
+"""Where image files are kept."""

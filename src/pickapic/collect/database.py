@@ -1,0 +1,220 @@
+"""One way to run a transaction, on SQLite and on PostgreSQL.
+
+The work of a transaction is a plain function over a SQLAlchemy `Connection`, written once:
+
+    def rename(connection: Connection, user_id: int, name: str) -> None: ...
+    await database.write(rename, 7, "Ada")
+
+On SQLite it runs in a thread that owns its connection: one thread writes, a few read. Through aiosqlite every
+statement would cross threads four times, which costs seven times as much and starves beside a busy event loop.
+On PostgreSQL it runs over asyncpg, on a pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pickapic.records import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[Concatenate[Connection, P], T]
+
+BUSY_SECONDS = 15
+READERS = 2
+POSTGRES_POOL = 10
+
+
+class Database(Protocol):
+    """Runs transactions; each is all or nothing."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        ...
+
+    async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, ...)` in a transaction, committed when it returns."""
+        ...
+
+    async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, ...)` in a transaction that only reads."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def open_database(url: str) -> Database:
+    """Open `sqlite:///file.db` or `postgresql://user:password@host/name`; nothing is connected yet.
+
+    Raises:
+        InputError: the URL cannot be read, is of another kind, or its driver is not installed.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(parsed)
+    try:
+        return PostgresDatabase(parsed)
+    except ModuleNotFoundError as error:
+        raise InputError(f"PostgreSQL needs the package {error.name!r}: pip install {error.name}") from error
+
+
+def parse_url(url: str) -> URL:
+    """Return the URL with the driver that is used here.
+
+    Raises:
+        InputError: no SQLAlchemy URL, an in-memory SQLite, or neither SQLite nor PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError) as error:
+        raise InputError(
+            "database_url cannot be read; it looks like sqlite:///file.db or postgresql://user@host/name"
+        ) from error
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise InputError("the database must be a file: sqlite:///file.db")
+        return parsed.set(drivername="sqlite+pysqlite")
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise InputError(f"database_url names {backend!r}; known are sqlite and postgresql")
+
+
+class SqliteDatabase:
+    """A SQLite file in write-ahead mode: one writer thread, a few reader threads, each with its own connection."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: URL) -> None:
+        Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        self._writer = _Lane(url, threads=1, begin="BEGIN IMMEDIATE", pragmas=())
+        self._readers = _Lane(url, threads=READERS, begin="BEGIN", pragmas=("PRAGMA query_only = ON",))
+
+    async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` on the writer; the lock is taken at the start, so no transaction fails half way for it."""
+        return await self._writer.run(work, *args, **kwargs)
+
+    async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` on a reader; it sees one state of the data and waits for nobody."""
+        return await self._readers.run(work, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Finish what runs, then close."""
+        for lane in (self._readers, self._writer):
+            await asyncio.to_thread(lane.close)
+
+
+class _Lane:
+    """Threads that each own one connection to a SQLite file."""
+
+    def __init__(self, url: URL, threads: int, begin: str, pragmas: tuple[str, ...]) -> None:
+        self._engine = _sqlite_engine(url, begin, pragmas)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
+        self._own = threading.local()
+        self._open: list[Connection] = []
+
+    async def run(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def transaction() -> T:
+            with self._connection() as connection, connection.begin():
+                return work(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+
+    def _connection(self) -> _Kept:
+        kept: _Kept | None = getattr(self._own, "kept", None)
+        if kept is None:
+            kept = self._own.kept = _Kept(self._engine.connect())
+            self._open.append(kept.connection)
+        return kept
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        for connection in self._open:
+            connection.close()
+        self._engine.dispose()
+
+
+class _Kept:
+    """A connection that a `with` block leaves open: checking one out costs as much as a statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __enter__(self) -> Connection:
+        return self.connection
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _sqlite_engine(url: URL, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    # A connection is used by one thread at a time, and closed by another: SQLite's own check would refuse that.
+    engine = create_engine(
+        url, poolclass=NullPool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+    )
+
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        for pragma in (
+            "PRAGMA journal_mode = WAL",
+            # Every committed transaction survives a killed process; a power cut may undo the last ones, whole.
+            "PRAGMA synchronous = NORMAL",
+            "PRAGMA foreign_keys = ON",
+            f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
+            *pragmas,
+        ):
+            cursor.execute(pragma)
+        cursor.close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", start)
+    return engine
+
+
+class PostgresDatabase:
+    """A PostgreSQL database over asyncpg."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self._engine: AsyncEngine = create_async_engine(url, pool_size=POSTGRES_POOL, pool_pre_ping=True)
+
+    async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a transaction; rows that two writers might fight over are locked by the work itself."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work, *args, **kwargs)
+
+    async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a read-only transaction."""
+        async with self._engine.connect() as connection:
+            reading = await connection.execution_options(postgresql_readonly=True)
+            return await reading.run_sync(work, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+
+async def reachable(database: Database) -> bool:
+    """Return whether the database answers."""
+    try:
+        await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    except (SQLAlchemyError, OSError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `pickapic serve` and `pickapic db upgrade`."""

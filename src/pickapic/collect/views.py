@@ -1,0 +1,263 @@
+"""What a person may see of a duel: never a model, a seed or an image's uid while it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
+
+from pickapic.collect import duel as loop
+from pickapic.collect import jobs
+from pickapic.collect.refusals import NotFoundError
+from pickapic.collect.tables import duels, images, rounds
+from pickapic.collect.tables import jobs as jobs_table
+from pickapic.records import Pick, Side
+
+State = Literal["queued", "generating", "ready", "failed", "closed"]
+
+
+class Standing(NamedTuple):
+    """What of a duel changes without its user doing anything; two that are equal need no new look."""
+
+    state: str
+    pool: int
+    queued: int
+    leased: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image on screen or soon to be; `sha256` stays on the server."""
+
+    token: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundView:
+    """Two images, waiting for an answer."""
+
+    round_uid: str
+    left: Shown
+    right: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedImage:
+    """An image of a duel that is over."""
+
+    side: Side
+    image: Shown
+    model: str
+    guidance_scale: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedRound:
+    """An answered round of a duel that is over."""
+
+    round_uid: str
+    pick: Pick
+    images: tuple[RevealedImage, RevealedImage]
+
+
+@dataclass(frozen=True, slots=True)
+class DuelView:
+    """A duel as its user sees it.
+
+    `needed` is how many more images the next round waits for; `ahead` are images that may be fetched before they
+    are shown; `undo_round_uid` is the round whose answer undo would take back. `may_advance` is true if the next
+    round could be shown but is not yet (see `duel.advance`).
+    """
+
+    duel_id: int
+    duel_uid: str
+    user_id: int
+    prompt: str
+    state: State
+    message: str | None
+    position: int
+    eta_s: float
+    progress: float
+    picks: int
+    round: RoundView | None
+    ahead: tuple[Shown, ...]
+    undo_round_uid: str | None
+    may_advance: bool
+    needed: int
+    standing: Standing
+    revealed: tuple[RevealedRound, ...]
+
+
+_pool_size = (
+    select(func.count())
+    .select_from(images)
+    .where(images.c.duel_id == duels.c.id, images.c.state == loop.READY)
+    .scalar_subquery()
+)
+
+
+def _job_count(state: str) -> Any:
+    return (
+        select(func.count())
+        .select_from(jobs_table)
+        .where(jobs_table.c.duel_id == duels.c.id, jobs_table.c.state == state)
+        .scalar_subquery()
+    )
+
+
+_standing_columns = (
+    _pool_size.label("pool"),
+    _job_count(jobs.QUEUED).label("queued"),
+    _job_count(jobs.LEASED).label("leased"),
+)
+_duel = select(duels, *_standing_columns).where(
+    duels.c.uid == bindparam("duel_uid"), duels.c.user_id == bindparam("user_id")
+)
+_standings = select(duels.c.id, duels.c.state, *_standing_columns).where(
+    duels.c.id.in_(bindparam("ids", expanding=True))
+)
+_last_rounds = (
+    select(
+        rounds.c.uid,
+        rounds.c.number,
+        rounds.c.state,
+        rounds.c.left_image_id,
+        rounds.c.right_image_id,
+        rounds.c.kept_image_id,
+    )
+    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state != loop.WITHDRAWN)
+    .order_by(rounds.c.number.desc())
+    .limit(2)
+)
+_visible = (
+    select(images.c.id, images.c.token, images.c.sha256, images.c.state)
+    .where(
+        images.c.duel_id == bindparam("duel_key"),
+        or_(images.c.state == loop.READY, images.c.id.in_(bindparam("on_screen", expanding=True))),
+    )
+    .order_by(images.c.id)
+)
+_picks = (
+    select(func.count())
+    .select_from(rounds)
+    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state == loop.ANSWERED)
+)
+
+
+def standings(connection: Connection, duel_ids: Collection[int]) -> dict[int, Standing]:
+    """Return the standing of each duel, all in one query."""
+    return {
+        row.id: Standing(row.state, row.pool, row.queued, row.leased)
+        for row in connection.execute(_standings, {"ids": list(duel_ids)})
+    }
+
+
+def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> DuelView:
+    """Return the duel as its user sees it.
+
+    Raises:
+        NotFoundError: no such duel of this user.
+    """
+    duel = connection.execute(_duel, {"duel_uid": duel_uid, "user_id": user_id}).first()
+    if duel is None:
+        raise NotFoundError("You have no such duel.")
+    last_two = connection.execute(_last_rounds, {"duel_key": duel.id}).all()
+    last = last_two[0] if last_two else None
+    is_open = duel.state == loop.OPEN
+    current = last if is_open and last and last.state == loop.OPEN else None
+    before = next((row for row in last_two if row.state != loop.OPEN), None) if is_open else None
+    on_screen = [current.left_image_id, current.right_image_id] if current else []
+    visible = connection.execute(_visible, {"duel_key": duel.id, "on_screen": on_screen}).all()
+    shown = {row.id: Shown(row.token, row.sha256) for row in visible}
+    needed = 0
+    if is_open and current is None:
+        needed = loop.missing(bool(last and last.kept_image_id), duel.pool)
+    place = jobs.place(connection, duel.id, needed, now) if needed else jobs.Place(0, 0.0)
+    return DuelView(
+        duel_id=duel.id,
+        duel_uid=duel.uid,
+        user_id=user_id,
+        prompt=duel.typed,
+        state=_state(duel, needed),
+        message=duel.message,
+        position=place.position,
+        eta_s=place.eta_s,
+        progress=_progress(duel, bool(last and last.kept_image_id), needed),
+        picks=connection.execute(_picks, {"duel_key": duel.id}).scalar_one(),
+        round=_round_view(current, shown) if current else None,
+        ahead=tuple(Shown(row.token, row.sha256) for row in visible if row.state == loop.READY)[:2]
+        if is_open
+        else (),
+        undo_round_uid=before.uid if before else None,
+        may_advance=is_open and current is None and needed == 0,
+        needed=needed,
+        standing=Standing(duel.state, duel.pool, duel.queued, duel.leased),
+        revealed=_reveal(connection, duel.id) if duel.state == loop.CLOSED else (),
+    )
+
+
+def _state(duel: Row[Any], needed: int) -> State:
+    if duel.state == loop.CLOSED:
+        return "closed"
+    if duel.state == loop.FAILED:
+        return "failed"
+    if not needed:
+        return "ready"
+    return "generating" if duel.leased or duel.pool else "queued"
+
+
+def _progress(duel: Row[Any], has_kept: bool, needed: int) -> float:
+    """Return how much of the next round is there, in 0..1; an image that is being made counts half."""
+    if not needed:
+        return 1.0
+    wanted = 1 if has_kept else 2
+    return round((wanted - needed + 0.5 * min(needed, duel.leased)) / wanted, 3)
+
+
+def _round_view(row: Row[Any], shown: dict[int, Shown]) -> RoundView:
+    return RoundView(row.uid, shown[row.left_image_id], shown[row.right_image_id])
+
+
+def _reveal(connection: Connection, duel_id: int) -> tuple[RevealedRound, ...]:
+    answered = and_(rounds.c.duel_id == duel_id, rounds.c.state == loop.ANSWERED)
+    left, right = images.alias("l"), images.alias("r")
+    rows = connection.execute(
+        select(
+            rounds.c.uid,
+            rounds.c.pick,
+            *(
+                column.label(f"{side}_{column.name}")
+                for side, table in (("left", left), ("right", right))
+                for column in (
+                    table.c.token,
+                    table.c.sha256,
+                    table.c.model,
+                    table.c.guidance_scale,
+                    table.c.seed,
+                )
+            ),
+        )
+        .join(left, left.c.id == rounds.c.left_image_id)
+        .join(right, right.c.id == rounds.c.right_image_id)
+        .where(answered)
+        .order_by(rounds.c.number)
+    ).mappings()
+    return tuple(
+        RevealedRound(row["uid"], row["pick"], (_revealed(row, "left"), _revealed(row, "right")))
+        for row in rows
+    )
+
+
+def _revealed(row: Any, side: Side) -> RevealedImage:
+    return RevealedImage(
+        side=side,
+        image=Shown(row[f"{side}_token"], row[f"{side}_sha256"]),
+        model=row[f"{side}_model"],
+        guidance_scale=row[f"{side}_guidance_scale"],
+        seed=row[f"{side}_seed"],
+    )
