@@ -63,7 +63,7 @@ def scale(values: Sequence[float], pieces: int = 5) -> Scale:
 
 
 def intervals(
-    axis: Scale, marks: Sequence[Mark], line: float | None = None, gap: int = 11, height: int = 26
+    axis: Scale, marks: Sequence[Mark], line: float | None = None, gap: int = 11, height: int = 38
 ) -> str:
     """Draw estimates with their intervals on one row, below each other by `gap` pixels; `line` is dashed."""
     parts = [_grid(axis)]
@@ -112,7 +112,6 @@ def chart(
     for tick in up.ticks:
         y = 100.0 - up.percent(tick)
         parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.2f}%" y2="{y:.2f}%"/>')
-        parts.append(f'<text class="start" x="0" y="{y:.2f}%" dy="-4">{escape(name_y(tick))}</text>')
     parts.append(
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%" class="area">'
     )
@@ -122,6 +121,9 @@ def chart(
             f'<path class="curve {escape(curve.kind)}" d="{path}"><title>{escape(curve.label)}</title></path>'
         )
     parts.append("</svg>")
+    for tick in up.ticks:  # above the curves, so that a curve never crosses a number out
+        y = 100.0 - up.percent(tick)
+        parts.append(f'<text class="start" x="0" y="{y:.2f}%" dy="-4">{escape(name_y(tick))}</text>')
     if marked is not None and all(map(math.isfinite, marked)):
         x, y = across.percent(marked[0]), 100.0 - up.percent(marked[1])
         parts.append(f'<circle class="ring" cx="{x:.2f}%" cy="{y:.2f}%" r="6"/>')

@@ -108,7 +108,7 @@ def main_scorer(evaluation: Evaluation) -> str | None:
 
 
 def answer(evaluation: Evaluation) -> tuple[str, str]:
-    """Return the report's first two sentences: how well the main scorer predicts, and how sure its lead is."""
+    """Return the report's first two sentences: how well the main scorer predicts, how sure its lead is."""
     if not evaluation.preferences:
         return "No preferences were predicted.", ""
     rows = {row.scorer: row for row in reversed(evaluation.preferences)}
@@ -122,7 +122,8 @@ def answer(evaluation: Evaluation) -> tuple[str, str]:
     sure = "more than chance explains" if test.low > 0 or test.high < 0 else "which chance may explain"
     return (
         f"{said}, {abs(test.difference) * 100:.1f} points {side} {test.scorer_b}.",
-        f"95 % interval of the difference {points(test.low)} to {points(test.high)} points, {sure}. From {basis}.",
+        f"95 % interval of the difference {points(test.low)} to {points(test.high)} points, {sure}. "
+        f"From {basis}.",
     )
 
 
@@ -236,7 +237,7 @@ def rating_rows(ratings: tuple[ModelRatings, ...]) -> RatingTable | None:
     ends = [
         end for judge in ratings for model in judge.models for end in (model.low, model.high, model.rating)
     ]
-    axis = plots.scale(ends)
+    axis = plots.scale(ends, pieces=4)
     kinds = tuple(f"judge-{index}" for index in range(len(ratings)))
     by_judge = [{rating.model: rating for rating in judge.models} for judge in ratings]
     first = sorted(ratings[0].models, key=lambda rating: -rating.rating)
@@ -251,7 +252,7 @@ def rating_rows(ratings: tuple[ModelRatings, ...]) -> RatingTable | None:
             for rating, kind, judge in zip(found, kinds, ratings, strict=True)
             if rating is not None
         ]
-        drawing = plots.intervals(axis, marks, height=15 + 11 * len(ratings))
+        drawing = plots.intervals(axis, marks, height=18 + 11 * len(ratings))
         rows.append(RatingRow(name, Markup(drawing), tuple(found)))
     return RatingTable(
         ratings, kinds, tuple(rows), Markup(plots.axis_labels(axis, lambda tick: f"{tick:,.0f}"))
@@ -272,7 +273,8 @@ def judged(example: ExampleResult) -> Judged:
     """Return what the page says about one example."""
     pick = "left" if example.label_0 > 0.5 else "right" if example.label_0 < 0.5 else "tie"
     left, right = f"{example.prob_0 * 100:.0f} %", f"{(1.0 - example.prob_0) * 100:.0f} %"
-    drawing = plots.bar(example.prob_0, "versus", f"expected: left {left}, right {right}")
+    side = "left" if example.prob_0 >= 0.5 else "right"
+    drawing = plots.bar(example.prob_0, f"versus {side}", f"expected: left {left}, right {right}")
     return Judged(pick, left, right, Markup(drawing))
 
 
