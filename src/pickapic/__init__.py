@@ -9,17 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pickapic.rank import rank
+    from pickapic.ranking import rank
     from pickapic.scorers.load import load_scorer
     from pickapic.scorers.scale import probabilities
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_scorer", "probabilities", "rank"]
 
+# No home may be a module called like its name (pickapic.rank): importing it would hide the function behind it.
 _HOMES = {
     "load_scorer": "pickapic.scorers.load",
     "probabilities": "pickapic.scorers.scale",
-    "rank": "pickapic.rank",
+    "rank": "pickapic.ranking",
 }
 
 
