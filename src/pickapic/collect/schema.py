@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,22 @@ async def upgrade_open(database: Database) -> str:
     return await database.write(upgrade_connection)
 
 
+async def upgrade_if_empty(database: Database) -> None:
+    """Give an empty database its tables; one of an older version is left to `pickapic db upgrade`.
+
+    Raises:
+        InputError: the database is of another version.
+    """
+    present = await database.read(revision)
+    if present is None:
+        await upgrade_open(database)
+    elif present != newest():
+        raise InputError(
+            f"the database has revision {present}, this version needs {newest()}; "
+            "make a backup, then run: pickapic db upgrade"
+        )
+
+
 def upgrade_connection(connection: Connection) -> str:
     """Do `upgrade` within a transaction."""
     if connection.dialect.name == "postgresql":
@@ -48,7 +64,7 @@ def upgrade_connection(connection: Connection) -> str:
     present = revision(connection)
     if present is not None and present not in known:
         raise InputError(
-            f"the database has revision {present}, which this version does not know: it was made by a newer one"
+            f"the database has revision {present}, which only a newer version knows: install that one"
         )
     with _quiet():
         command.upgrade(config, "head")
@@ -85,7 +101,7 @@ def _config(connection: Connection) -> Config:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     logger = logging.getLogger("alembic")
     level = logger.level
     logger.setLevel(logging.WARNING)

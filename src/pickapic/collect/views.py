@@ -219,7 +219,7 @@ def _progress(duel: Row[Any], has_kept: bool, needed: int) -> float:
     return round((wanted - needed + 0.5 * min(needed, duel.leased)) / wanted, 3)
 
 
-def _round_view(row: Row[Any], shown: dict[int, Shown]) -> RoundView:
+def _round_view(row: Any, shown: dict[int, Shown]) -> RoundView:
     return RoundView(row.uid, shown[row.left_image_id], shown[row.right_image_id])
 
 

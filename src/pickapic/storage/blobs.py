@@ -1,4 +1,4 @@
-"""Image files by content: a local folder, or any bucket that obstore can open. The key is the SHA-256 of the bytes."""
+"""Image files by content: a folder, or any bucket that obstore can open. The key is the SHA-256 of the bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from pickapic.records import InputError
@@ -55,9 +54,9 @@ def path_of(key: str) -> str:
     return f"{key[:2]}/{key}"
 
 
-async def put(store: ObjectStore, data: bytes) -> str:
-    """Store `data` and return its key; readers see all of it or nothing."""
-    key = content_key(data)
+async def put(store: ObjectStore, data: bytes, key: str | None = None) -> str:
+    """Store `data` and return its key, if it is not known already; readers see all of it or nothing."""
+    key = key or content_key(data)
     await obstore.put_async(store, path_of(key), data)
     return key
 
@@ -70,6 +69,6 @@ async def get(store: ObjectStore, key: str) -> bytes:
     """
     try:
         result = await obstore.get_async(store, path_of(key))
-    except (NotFoundError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
         raise KeyError(key) from error
     return bytes(await result.bytes_async())

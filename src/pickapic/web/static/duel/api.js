@@ -22,10 +22,8 @@ function csrfToken() {
 }
 
 function reasonIn(body, status) {
-  const detail = body?.detail ?? body?.reason ?? body?.message;
-  if (typeof detail === "string" && detail) return detail;
-  if (Array.isArray(detail) && detail[0]?.msg) return detail[0].msg;
-  if (typeof detail?.reason === "string") return detail.reason;
+  const message = body?.error?.message;
+  if (typeof message === "string" && message) return message;
   return status >= 500 ? "Something went wrong on our side." : `The server said no (${status}).`;
 }
 
@@ -63,7 +61,6 @@ function parsed(text) {
   }
 }
 
-export const readMe = () => call("GET", "/api/v1/me");
 export const signInAsGuest = () => call("POST", "/auth/guest");
 export const startDuel = (prompt) => call("POST", "/api/v1/duels", { prompt });
 export const readDuel = (duelId) => call("GET", `/api/v1/duels/${duelId}`);
@@ -94,7 +91,6 @@ export function followDuel(duelId, onState, onGone) {
     }
     if (!stopped) timer = setTimeout(poll, 1000);
   };
-  source.onmessage = receive;
   source.addEventListener("state", receive);
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED && !timer) poll();

@@ -11,10 +11,10 @@ import { load } from "./pictures.js";
 const PASSES = {
   compose: ["generating"],
   generating: ["compare", "compose", "revealed"],
-  compare: ["answered", "revealed", "generating", "compose"],
+  compare: ["answered", "revealed", "compose"],
   answered: ["compare", "waiting", "revealed", "compose"],
   waiting: ["compare", "answered", "revealed", "compose"],
-  revealed: ["generating", "compose"],
+  revealed: ["generating"],
 };
 
 // Nobody judges two pictures in this time: it is the second half of a double click.
@@ -22,54 +22,58 @@ const SETTLE_MS = 200;
 const RETRY_MS = [400, 1000, 2000, 4000];
 const PICTURE_TRIES = 4;
 
-const NOT_COUNTED = new Set(["skip", "undo"]);
+const NO_DUEL = {
+  duelId: null,
+  round: null, // {id, left, right}: decoded images
+  answer: null, // what was answered and is on its way
+  wait: null, // {state, position, eta, progress}
+  notice: "", // over the pictures
+  picks: 0, // in this duel, as the server counts them
+  undoable: null, // the round whose answer undo takes back
+  result: null, // the revealed duel
+};
 
 export class Duel {
   #changed;
   #unfollow = () => {};
   #visit = 0; // raised when the duel is left: a late answer to an earlier one is dropped
+  #showing = ""; // the round on screen, or on its way there
   #shownAt = 0;
   #signedIn;
   #allowGuests;
 
   constructor({ signedIn, allowGuests, onChange }) {
-    const { prompt = "", picks = 0, answers = [] } = recall();
+    const { prompt = "", picksBefore = 0 } = recall();
     this.#signedIn = signedIn;
     this.#allowGuests = allowGuests;
     this.#changed = onChange;
     this.model = {
+      ...NO_DUEL,
       state: "compose",
-      duelId: null,
       prompt,
-      round: null, // {id, left, right}: decoded images
-      answer: null, // what was answered and is on its way
-      wait: null, // {state, position, eta, progress}
       problem: "", // beside the prompt box
-      notice: "", // over the pictures
-      picks,
-      answers, // [{roundId, answer}], oldest first; what undo takes back
-      result: null, // the revealed duel
+      busy: false, // the prompt is on its way
+      picksBefore, // in the earlier duels of this visit
     };
   }
 
   // What a person does.
 
   async start(prompt) {
-    if (!PASSES[this.model.state].includes("generating")) return;
+    if (this.model.busy || !PASSES[this.model.state].includes("generating")) return;
+    if (!prompt.trim()) {
+      this.#set({ prompt, problem: "The prompt is empty: write what the pictures should show." });
+      return;
+    }
     const visit = this.#leave();
-    this.#go("generating", { prompt, duelId: null, round: null, answer: null, result: null, answers: [], wait: {} });
+    this.#set({ prompt, problem: "", busy: true });
     try {
       if (!this.#signedIn) await this.#signIn();
       const duel = await this.#withSession(() => api.startDuel(prompt));
-      if (visit !== this.#visit) {
-        // Cancelled before the server knew: tell it now.
-        api.endDuel(duel.duel_id).catch(() => {});
-        return;
-      }
-      this.#set({ duelId: duel.duel_id });
+      this.#go("generating", { ...NO_DUEL, duelId: duel.duel_id, wait: {}, busy: false });
       this.#receive(duel, visit);
     } catch (error) {
-      if (visit === this.#visit) this.#fail(problemOf(error));
+      this.#set({ busy: false, problem: problemOf(error) });
     }
   }
 
@@ -78,7 +82,7 @@ export class Duel {
     const { duelId, prompt } = recall();
     if (!duelId) return;
     const visit = this.#leave();
-    this.#go("generating", { duelId, prompt, wait: {} });
+    this.#go("generating", { ...NO_DUEL, duelId, prompt, problem: "", wait: {} });
     try {
       const duel = await this.#persist(() => api.readDuel(duelId), visit);
       this.#receive(duel, visit);
@@ -94,15 +98,13 @@ export class Duel {
   /** Answer the round on screen: left, right, tie, skip; or undo the one before. */
   async answer(answer) {
     if (!this.#mayAnswer(answer)) return;
-    const { state, round, answers, wait } = this.model;
+    const { state, round, undoable, wait } = this.model;
     const visit = this.#visit;
-    const roundId = answer === "undo" ? answers.at(-1).roundId : round.id;
+    const roundId = answer === "undo" ? undoable : round.id;
     this.#unfollow();
     this.#go("answered", { answer, notice: "" });
     try {
       const reply = await this.#persist(() => send(answer, roundId), visit);
-      if (visit !== this.#visit) return;
-      this.#count(answer, roundId);
       this.#receive(reply, visit);
     } catch (error) {
       if (visit !== this.#visit) return;
@@ -138,15 +140,18 @@ export class Duel {
 
   #receive(duel, visit, notice = "") {
     if (visit !== this.#visit || !duel) return;
+    this.#set({ picks: duel.picks ?? 0, undoable: duel.undo_round_id ?? null });
     if (duel.round) {
       this.#unfollow();
+      this.#showing = duel.round.round_id;
+      if (!fetchAhead(duel.round)) this.#follow(visit);
       this.#present(duel.round, visit, notice);
     } else if (duel.state === "failed") {
       this.#fail(duel.reason || "These pictures could not be made. Try again, or change a word.");
     } else if (duel.state === "closed") {
       this.#reveal(duel);
     } else {
-      const wait = { state: duel.state, position: duel.position, eta: duel.eta_s, progress: duel.progress };
+      const wait = waitOf(duel);
       if (this.model.state === "answered") this.#go("waiting", { wait });
       else this.#set({ wait });
       this.#follow(visit);
@@ -167,17 +172,21 @@ export class Duel {
   }
 
   #receiveEvent(duel, visit) {
+    if (duel.round && duel.round.round_id === this.#showing) {
+      // The round on screen; the stream was only kept for the picture after it.
+      if (fetchAhead(duel.round)) this.#unfollow();
+      return;
+    }
     if (duel.round || duel.state === "failed" || duel.state === "closed") {
       this.#unfollow();
       this.#receive(duel, visit);
       return;
     }
-    this.#set({ wait: { state: duel.state, position: duel.position, eta: duel.eta_s, progress: duel.progress } });
+    this.#set({ wait: waitOf(duel) });
   }
 
   async #present(round, visit, notice) {
     const url = Object.fromEntries(round.images.map((image) => [image.side, image.url]));
-    for (const ahead of round.prefetch ?? []) load(ahead).catch(() => {});
     for (let attempt = 1; ; attempt += 1) {
       try {
         const [left, right] = await Promise.all([load(url.left), load(url.right)]);
@@ -208,7 +217,7 @@ export class Duel {
         return reply;
       } catch (error) {
         if (!(error instanceof api.NoAnswer) || visit !== this.#visit) throw error;
-        this.#set({ notice: "No connection. Your answer is kept and sent again by itself." });
+        this.#set({ notice: "No connection. Nothing is lost: it goes on by itself when the connection is back." });
         await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
         if (visit !== this.#visit) throw error;
       }
@@ -220,8 +229,7 @@ export class Duel {
       return await action();
     } catch (error) {
       if (!(error instanceof api.Refusal) || error.status !== 403) throw error;
-      await api.readMe(); // brings a fresh token
-      return action();
+      return action(); // the refusal itself brought a fresh token
     }
   }
 
@@ -237,7 +245,7 @@ export class Duel {
 
   async #signIn() {
     if (!this.#allowGuests) throw new api.Refusal(401, "Please sign in first.", 0);
-    await api.signInAsGuest();
+    await this.#withCsrf(api.signInAsGuest);
     this.#signedIn = true;
   }
 
@@ -277,32 +285,24 @@ export class Duel {
   // Bookkeeping.
 
   #mayAnswer(answer) {
-    const { state, answers } = this.model;
-    if (answer === "undo") return answers.length > 0 && (state === "compare" || state === "waiting");
+    const { state, undoable, answer: sent } = this.model;
+    if (sent !== null && state === "compare") return false; // the duel is being ended
+    if (answer === "undo") return undoable !== null && (state === "compare" || state === "waiting");
     return state === "compare" && performance.now() - this.#shownAt >= SETTLE_MS;
-  }
-
-  #count(answer, roundId) {
-    const { answers, picks } = this.model;
-    if (answer === "undo") {
-      const undone = answers.at(-1).answer;
-      this.#set({ answers: answers.slice(0, -1), picks: picks - (NOT_COUNTED.has(undone) ? 0 : 1) });
-    } else {
-      this.#set({
-        answers: [...answers, { roundId, answer }].slice(-50),
-        picks: picks + (NOT_COUNTED.has(answer) ? 0 : 1),
-      });
-    }
   }
 
   #reveal(result) {
     this.#leave();
-    this.#go("revealed", { result, round: null, answer: null, wait: null, duelId: null, answers: [], notice: "", problem: "" });
+    this.#go("revealed", { ...NO_DUEL, picksBefore: this.#picksSoFar(), result, problem: "" });
   }
 
   #fail(problem) {
     this.#leave();
-    this.#go("compose", { problem, round: null, answer: null, wait: null, duelId: null, answers: [], notice: "", result: null });
+    this.#go("compose", { ...NO_DUEL, picksBefore: this.#picksSoFar(), problem });
+  }
+
+  #picksSoFar() {
+    return this.model.picksBefore + this.model.picks;
   }
 
   /** Stop listening to the duel that was on screen; the number says which visit is the present one. */
@@ -321,10 +321,20 @@ export class Duel {
 
   #set(facts) {
     this.model = { ...this.model, ...facts };
-    const { duelId, prompt, picks, answers } = this.model;
-    remember({ duelId, prompt, picks, answers });
+    const { duelId, prompt, picksBefore } = this.model;
+    remember({ duelId, prompt, picksBefore });
     this.#changed(this.model);
   }
+}
+
+/** Have the pictures that may come next here before they are asked for; false if there is none yet. */
+function fetchAhead({ prefetch = [] }) {
+  for (const url of prefetch) load(url).catch(() => {});
+  return prefetch.length > 0;
+}
+
+function waitOf({ state, position, eta_s: eta, progress }) {
+  return { state, position, eta, progress };
 }
 
 function send(answer, roundId) {
@@ -336,6 +346,7 @@ function send(answer, roundId) {
 function problemOf(error) {
   if (error instanceof api.NoAnswer) return "No connection to the server. Nothing is lost: try again in a moment.";
   if (!(error instanceof api.Refusal)) throw error;
+  if (error.status === 413) return "That is far too long for a prompt. It is still in the box: shorten it and try again.";
   if (error.status === 429 && error.retryAfter) return `${error.reason} Try again in ${seconds(error.retryAfter)}.`;
   return error.reason;
 }

@@ -3,7 +3,7 @@
 const KEY = "pickapic.duel";
 const KEYS_OFF = "pickapic.keys-off";
 
-/** `{duelId, prompt, picks, draft, answers: [{roundId, answer}]}`; any of them may be missing. */
+/** `{duelId, prompt, picksBefore, draft}`; any of them may be missing. */
 export function recall() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? {};

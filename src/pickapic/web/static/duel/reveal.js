@@ -31,7 +31,7 @@ function tableOf(rows) {
   const table = element("table", "standings");
   const caption = element("caption", "sr", "How often each model was picked; a tie counts half");
   const head = element("thead");
-  head.append(rowOf("th", ["Model", "Picked", ""]));
+  head.append(rowOf("th", ["Model", "Picked", "Share"]));
   const body = element("tbody");
   for (const { model, rounds, wins } of rows) {
     const meter = element("meter");

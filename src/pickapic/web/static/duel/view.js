@@ -23,8 +23,9 @@ export function render(model) {
   part("bar").hidden = writing;
 
   renderLabel(model.prompt);
-  renderTally(model.picks);
+  renderTally(model.picksBefore + model.picks);
   renderProblem(model);
+  part("go").setAttribute("aria-disabled", String(model.busy));
   renderNotice(model.notice);
   if (!writing) {
     renderPair(model, before);
@@ -64,9 +65,13 @@ function renderTally(picks) {
 
 function renderProblem({ problem }) {
   const line = part("prompt-problem");
-  if (line.textContent !== problem) line.textContent = problem;
-  part("prompt").toggleAttribute("aria-invalid", problem !== "");
+  if (line.textContent === problem) return;
+  line.textContent = problem;
+  if (problem && !isTouch()) part("prompt").focus({ preventScroll: true });
+  part("prompt").setAttribute("aria-invalid", String(problem !== ""));
 }
+
+const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
 function renderNotice(text) {
   const notice = part("notice");
@@ -82,6 +87,8 @@ function renderPair({ state, round, answer, prompt }, before) {
   const picked = SIDES.includes(answer) ? answer : null;
   for (const side of SIDES) {
     const button = part(side);
+    if (round) button.removeAttribute("aria-label");
+    else button.setAttribute("aria-label", `${side} image, not made yet`);
     button.setAttribute("aria-disabled", String(state !== "compare"));
     button.classList.toggle("is-picked", picked === side || answer === "tie");
     button.classList.toggle("is-passed", (picked !== null && picked !== side) || answer === "skip");
@@ -91,6 +98,7 @@ function renderPair({ state, round, answer, prompt }, before) {
 
 /** Put the two decoded images up; the one that stays glides to its new place. */
 function place(round, prompt, before) {
+  const pair = part("pair");
   const old = before.round;
   const from = new Map();
   for (const side of old && !calm.matches ? SIDES : []) {
@@ -107,8 +115,9 @@ function place(round, prompt, before) {
     image.alt = `${side} image for: ${prompt}`;
     frame.replaceChildren(image);
   }
+  pair.dataset.round = round?.id ?? "";
   if (!round) return;
-  part("pair").style.setProperty("--ratio", ratioOf(round));
+  pair.style.setProperty("--ratio", ratioOf(round));
   for (const side of calm.matches ? [] : SIDES) enter(round[side], from.get(round[side]));
 }
 
@@ -134,14 +143,14 @@ function ratioOf({ left, right }) {
   return Math.min(2.4, Math.max(0.4, ratio || 1)).toFixed(4);
 }
 
-function renderBar({ state, answers, wait, answer }) {
+function renderBar({ state, undoable, wait, answer }) {
   const waiting = state === "generating" || state === "waiting";
   part("progress").hidden = !waiting;
   part("cancel").hidden = state !== "generating";
   part("undo").hidden = state === "generating";
   part("tie").hidden = part("skip").hidden = waiting;
   part("finish").disabled = state === "generating" || answer === "finish";
-  part("undo").setAttribute("aria-disabled", String(answers.length === 0 || !["compare", "waiting"].includes(state)));
+  part("undo").setAttribute("aria-disabled", String(undoable === null || !["compare", "waiting"].includes(state)));
   for (const id of ["tie", "skip"]) {
     part(id).setAttribute("aria-disabled", String(state !== "compare"));
     part(id).classList.toggle("is-sent", state === "answered" && answer === id);
@@ -171,7 +180,7 @@ function moveFocus(state, before) {
     part("question").focus({ preventScroll: true });
   } else if (state === "compose" || state === "revealed") {
     // On a touch screen a focus would bring up the keyboard over the words just shown.
-    if (matchMedia("(pointer: coarse)").matches) part("main").focus({ preventScroll: true });
+    if (isTouch()) part("main").focus({ preventScroll: true });
     else part("prompt").focus({ preventScroll: true });
     scrollTo(0, 0);
   }

@@ -1,0 +1,120 @@
+"""The web app: `create_app(settings)` makes one; nothing is opened before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from pickapic import __version__, plugins
+from pickapic.collect import schema
+from pickapic.collect.database import open_database
+from pickapic.settings import Settings, secret_key
+from pickapic.storage import blobs
+from pickapic.web import errors
+from pickapic.web.changes import Changes
+from pickapic.web.metrics import Metrics, MetricsMiddleware
+from pickapic.web.routes import auth, duels, health, images, leaderboard, me, pages, rounds, score
+from pickapic.web.scoring import Scoring
+from pickapic.web.security import SecurityMiddleware
+from pickapic.web.service import Service
+
+Beside = Callable[[Service], Coroutine[Any, Any, None]]
+"""Runs beside the app while it serves, for instance a worker; cancelled when the app stops."""
+
+
+def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
+    """Return the app. It opens the database and the image store when it starts, and closes them when it stops.
+
+    Raises:
+        InputError: a generator that is not installed, or a secret that cannot be used.
+    """
+    _check_generators(settings)
+    secret = secret_key(settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with _open(settings, metrics) as service, AsyncExitStack() as stack:
+            app.state.service = service
+            await _run_beside(stack, service.changes.run())
+            for work in beside:
+                await _run_beside(stack, work(service))
+            yield
+            service.changes.close()
+
+    app = FastAPI(
+        title="Pick-a-Pic",
+        version=__version__,
+        description="Write a prompt, see two images, pick the better one. Every call that changes something "
+        "needs the header X-CSRF-Token with the value of the csrf cookie.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.secret = secret
+    app.add_middleware(SecurityMiddleware, secret=secret, session_days=settings.session_days)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    errors.install(app)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    api = APIRouter(prefix="/api/v1")
+    # The most frequent first: routes are tried in order.
+    for router in (images.router, rounds.router, duels.router, me.router, leaderboard.router, score.router):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(auth.router)
+    app.include_router(auth.router, prefix="/api/v1", include_in_schema=False)
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+
+
+@asynccontextmanager
+async def _open(settings: Settings, metrics: Metrics) -> AsyncGenerator[Service]:
+    database = open_database(settings.database_url)
+    scoring = Scoring(settings)
+    try:
+        await schema.upgrade_if_empty(database)
+        yield Service(
+            settings=settings,
+            database=database,
+            store=blobs.open_store(settings.images_url),
+            changes=Changes(database),
+            metrics=metrics,
+            scoring=scoring,
+        )
+    finally:
+        scoring.close()
+        await database.close()
+
+
+def _check_generators(settings: Settings) -> None:
+    known = plugins.installed(plugins.GENERATORS)
+    for choice in settings.generators:
+        if choice.plugin not in known:
+            plugins.load(plugins.GENERATORS, choice.plugin)
+
+
+async def _run_beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(stop)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        structlog.get_logger("pickapic.web").error("stopped", task=task.get_name(), exc_info=error)

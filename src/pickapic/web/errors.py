@@ -1,0 +1,103 @@
+"""Every error as JSON: {"error": {"code", "message"}}; the message is fit to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, PromptError
+from pickapic.records import InputError
+from pickapic.web.routes.pages import error_page
+from pickapic.web.service import SignInError
+
+
+def refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return an error as it is sent."""
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error in this form."""
+    handlers: dict[type[Exception], Any] = {
+        SignInError: _sign_in,
+        NotFoundError: _not_found,
+        ConflictError: _conflict,
+        LimitError: _limit,
+        PromptError: _prompt,
+        InputError: _input,
+        RequestValidationError: _validation,
+        HTTPException: _http,
+        OperationalError: _database,
+        InterfaceError: _database,
+        Exception: _internal,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def _sign_in(request: Request, error: Exception) -> JSONResponse:
+    return refusal(401, "signed_out", "Please sign in first.")
+
+
+async def _not_found(request: Request, error: Exception) -> JSONResponse:
+    return refusal(404, "not_found", str(error))
+
+
+async def _conflict(request: Request, error: Exception) -> JSONResponse:
+    return refusal(409, "conflict", str(error))
+
+
+async def _limit(request: Request, error: LimitError) -> JSONResponse:
+    return refusal(429, "too_many", str(error), {"Retry-After": str(error.retry_after)})
+
+
+async def _prompt(request: Request, error: Exception) -> JSONResponse:
+    return refusal(422, "prompt", str(error))
+
+
+async def _input(request: Request, error: Exception) -> JSONResponse:
+    return refusal(422, "invalid", str(error))
+
+
+async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+    return refusal(422, "invalid", "; ".join(_reason(problem) for problem in error.errors()[:5]))
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
+    kind = problem["type"]
+    where = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
+    if kind == "json_invalid":
+        return "The body is not JSON."
+    if kind == "missing":
+        return f"{'.'.join(where)} is missing." if where else "The body is missing."
+    if kind in ("model_attributes_type", "model_type", "dict_type") and not where:
+        return 'The body must be a JSON object, sent as "Content-Type: application/json".'
+    if kind == "extra_forbidden":
+        return f"{'.'.join(where)} is not known here."
+    return f"{'.'.join(where)}: {problem['msg']}." if where else f"{problem['msg']}."
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
+        return error_page(request, 404, "Nothing here", "This address leads nowhere; the start page does.")
+    phrase = HTTPStatus(error.status_code).phrase
+    code = "not_found" if error.status_code == 404 else phrase.lower().replace(" ", "_")
+    message = "There is no such address." if error.detail == "Not Found" else str(error.detail)
+    return refusal(error.status_code, code, message, error.headers)
+
+
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    structlog.get_logger("pickapic.web").error("database", error=str(error))
+    return refusal(503, "busy", "The database does not answer; try again.", {"Retry-After": "1"})
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    return refusal(500, "internal", "Something went wrong on our side.")

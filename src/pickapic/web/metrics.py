@@ -1,0 +1,65 @@
+"""Prometheus metrics of one app, in a registry of its own."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """What is counted; `text()` is what `/metrics` answers."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.answers = Counter(
+            "pickapic_answers", "Answers stored, by kind", ["answer"], registry=self._registry
+        )
+        self.duels = Counter("pickapic_duels", "Prompts accepted", registry=self._registry)
+        self.requests = Histogram(
+            "pickapic_request_seconds",
+            "Time to the first byte of an answer",
+            ["method", "route", "status"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self.jobs = Gauge("pickapic_jobs", "Images to be made, by state", ["state"], registry=self._registry)
+        self._of_request: dict[tuple[str, str, int], Histogram] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (method, route, status)
+        child = self._of_request.get(key)
+        if child is None:  # finding the child by its labels costs more than counting
+            child = self._of_request[key] = self.requests.labels(method, route, str(status))
+        child.observe(seconds)
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class MetricsMiddleware:
+    """Times each HTTP answer up to its first byte, by route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+
+        async def timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                self._metrics.observe(scope["method"], route, message["status"], time.perf_counter() - start)
+            await send(message)
+
+        await self._app(scope, receive, timed)

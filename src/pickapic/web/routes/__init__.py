@@ -1,0 +1,1 @@
+"""One file a resource of the API, and one for the pages."""

@@ -1,0 +1,54 @@
+"""The HTML pages, their static files, and the API's own description, all without any other server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.templating import Jinja2Templates
+
+from pickapic.web.routes.leaderboard import board
+from pickapic.web.service import ServiceHere
+
+WEB = Path(__file__).parent.parent
+STATIC = WEB / "static"
+templates = Jinja2Templates(WEB / "templates")
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def duel_page(request: Request, service: ServiceHere) -> Response:
+    """Show the page where people pick."""
+    return await _page(request, service, "duel.html", {})
+
+
+@router.get("/about")
+async def about_page(request: Request, service: ServiceHere) -> Response:
+    """Show what this is."""
+    return await _page(request, service, "about.html", {})
+
+
+@router.get("/leaderboard")
+async def leaderboard_page(request: Request, service: ServiceHere) -> Response:
+    """Show the models' standing."""
+    return await _page(request, service, "leaderboard.html", {"board": await board(service)})
+
+
+@router.get("/docs")
+async def api_page(request: Request) -> Response:
+    """Show the API's description."""
+    return templates.TemplateResponse(request, "api.html", {"openapi": request.app.openapi()})
+
+
+def error_page(request: Request, status: int, title: str, message: str) -> Response:
+    """Return an error for a person who opened an address in a browser."""
+    context = {"title": title, "message": message, "status": status}
+    return templates.TemplateResponse(request, "error.html", context, status_code=status)
+
+
+async def _page(request: Request, service: ServiceHere, name: str, context: dict[str, Any]) -> Response:
+    user_id = await service.user_of(request.scope.get("pickapic.session"))
+    shared = {"signed_in": user_id is not None, "allow_guests": service.settings.allow_guests}
+    return templates.TemplateResponse(request, name, shared | context, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,64 @@
+"""A round: picked, skipped, taken back. The answer is the duel with the round that is now on screen."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from pickapic.collect import duel as loop
+from pickapic.collect import views
+from pickapic.records import Pick
+from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
+from pickapic.web.service import Service, ServiceHere, UserId, now
+
+router = APIRouter(prefix="/rounds", tags=["rounds"])
+
+
+class Answer(BaseModel):
+    """Which image is better, or `tie` if neither clearly is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    pick: Pick
+
+
+@router.post("/{round_id}/pick", response_model=DuelAnswer)
+async def pick(round_id: str, body: Answer, service: ServiceHere, user_id: UserId) -> Response:
+    """Store the answer to a round; the same answer again is counted once."""
+    view = await service.database.write(_pick, service, user_id, round_id, body.pick)
+    service.metrics.answers.labels(body.pick).inc()
+    return json_of(duel_answer(service, view))
+
+
+@router.post("/{round_id}/skip", response_model=DuelAnswer)
+async def skip(round_id: str, service: ServiceHere, user_id: UserId) -> Response:
+    """Replace both images without an answer."""
+    view = await service.database.write(_skip, service, user_id, round_id)
+    service.metrics.answers.labels("skip").inc()
+    return json_of(duel_answer(service, view))
+
+
+@router.post("/{round_id}/undo", response_model=DuelAnswer)
+async def undo(round_id: str, service: ServiceHere, user_id: UserId) -> Response:
+    """Take the answer of the last answered round back: it is on screen again."""
+    view = await service.database.write(_undo, user_id, round_id)
+    service.metrics.answers.labels("undo").inc()
+    return json_of(duel_answer(service, view))
+
+
+def _pick(
+    connection: Connection, service: Service, user_id: int, round_uid: str, answer: Pick
+) -> views.DuelView:
+    duel_uid = loop.pick(connection, service.settings, user_id, round_uid, answer, now(), service.rng)
+    return views.view(connection, user_id, duel_uid, now())
+
+
+def _skip(connection: Connection, service: Service, user_id: int, round_uid: str) -> views.DuelView:
+    duel_uid = loop.skip(connection, service.settings, user_id, round_uid, now(), service.rng)
+    return views.view(connection, user_id, duel_uid, now())
+
+
+def _undo(connection: Connection, user_id: int, round_uid: str) -> views.DuelView:
+    duel_uid = loop.undo(connection, user_id, round_uid, now())
+    return views.view(connection, user_id, duel_uid, now())

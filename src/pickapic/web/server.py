@@ -1,0 +1,95 @@
+"""Running the app under uvicorn, for `pickapic serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+from fastapi import FastAPI
+
+from pickapic.collect import schema
+from pickapic.collect.database import open_database
+from pickapic.records import InputError
+from pickapic.settings import Settings
+from pickapic.web.app import Beside, create_app
+
+# Database threads answer to the event loop: at Python's 5 ms a busy loop would let each statement wait that long.
+THREAD_SWITCH_SECONDS = 0.001
+GRACE_SECONDS = 5
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that lets go of clients who wait for an image, instead of waiting for them."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, address: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(f"Pick-a-Pic is at {self._address}", file=sys.stderr, flush=True)  # noqa: T201
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: whoever waits is sent home first."""
+        service = getattr(self._app.state, "service", None)
+        if service is not None:
+            service.changes.close()
+        await super().shutdown(sockets=sockets)
+
+
+def run(settings: Settings, beside: Sequence[Beside]) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        InputError: the address cannot be listened on, or the settings do not fit.
+    """
+    listener = _listen(settings.host, settings.port)
+    port = listener.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    app = create_app(settings, beside)
+    asyncio.run(_prepare(settings))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+        proxy_headers=True,
+    )
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    server = Server(config, app, f"http://{host}:{port}")
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    except KeyboardInterrupt:
+        return
+    if not server.started:
+        raise InputError("the server could not start; the lines above say why")
+
+
+async def _prepare(settings: Settings) -> None:
+    """Find out before the start, where an error is still told without a traceback, whether the database fits."""
+    database = open_database(settings.database_url)
+    try:
+        await schema.upgrade_if_empty(database)
+    finally:
+        await database.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio switches Nagle off: an answer in two writes would wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError(f"{host}:{port} cannot be listened on: {error}; choose another --port") from error
+    return listener

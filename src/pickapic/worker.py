@@ -1,0 +1,234 @@
+"""A worker: leases jobs, makes the images, stores them, and records them.
+
+An image's file is stored before its row is written, and row and job are written in one transaction; so a worker may
+be killed at any moment, and all that happens is that the job is leased again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore
+from PIL import Image
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from pickapic import plugins
+from pickapic.collect import duel, images, jobs
+from pickapic.collect.database import Database
+from pickapic.generate.generator import GenerationRequest, Generator
+from pickapic.records import InputError
+from pickapic.settings import Settings
+from pickapic.storage import blobs
+
+JPEG_QUALITY = 92
+SECONDS_BETWEEN_LOOKS = 0.04
+SECONDS_AFTER_ERROR = 1.0
+# A lease takes as many jobs as are made in about this time, so that a slow model holds back nobody's first images.
+SECONDS_OF_WORK = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What became of a leased job: an image and its JPEG bytes, or an error; neither if there was no time for it."""
+
+    job: jobs.Job
+    image: images.Finished | None = None
+    data: bytes = b""
+    error: str | None = None
+
+
+class Worker:
+    """Makes images until it is told to stop. Generators are called from one thread."""
+
+    def __init__(self, settings: Settings, database: Database, store: ObjectStore) -> None:
+        self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._generators: dict[str, Generator] = {}
+        self._stopping = threading.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
+        self._seconds_per_job = SECONDS_OF_WORK / 2
+        self._next_sweep = 0.0
+        self._log = structlog.get_logger("pickapic.worker").bind(worker=self.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; what was leased and not yet made is given back."""
+        watch = asyncio.create_task(self._watch(stop))
+        made: list[Made] = []
+        try:
+            while not stop.is_set() or made:
+                try:
+                    made = await self._turn(made, lease=not stop.is_set())
+                except (SQLAlchemyError, OSError) as error:
+                    # What was made is kept and recorded with the next turn; if its lease is lost by then, so is it.
+                    self._log.warning("the database does not answer", error=str(error))
+                    await _sleep(stop, SECONDS_AFTER_ERROR)
+                    if stop.is_set():
+                        break
+        finally:
+            watch.cancel()
+            self._stopping.set()
+            self._thread.shutdown(wait=True)
+
+    async def work_once(self) -> int:
+        """Make what one lease gives, and record it; return how many jobs that were."""
+        made = await self._turn([], lease=True)
+        await self._database.write(self._record_and_lease, made, 0)
+        return len(made)
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._stopping.set()
+
+    async def _turn(self, made: Sequence[Made], lease: bool) -> list[Made]:
+        """Record what was made and lease the next jobs in one transaction, then make those."""
+        if not made and not await self._database.read(jobs.is_waiting, _now()):
+            await self._sweep()
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            return []
+        count = max(1, min(self._settings.worker_batch, round(SECONDS_OF_WORK / self._seconds_per_job)))
+        leased = await self._database.write(self._record_and_lease, made, count if lease else 0)
+        await self._sweep()
+        return await self._make(leased) if leased else []
+
+    async def _sweep(self) -> None:
+        """Now and then, queue again what silent workers hold."""
+        if time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + self._settings.lease_seconds / 4
+        await self._database.write(_take_back, self._settings.max_attempts)
+
+    def _record_and_lease(self, connection: Connection, made: Sequence[Made], count: int) -> list[jobs.Job]:
+        now = _now()
+        good = [one.image for one in made if one.image is not None]
+        mine = jobs.finish(
+            connection, self.name, [image.job_id for image in good], self._seconds_per_job, now
+        )
+        images.record(connection, [image for image in good if image.job_id in mine], now)
+        died: list[int] = []
+        for one in made:
+            if one.error is not None:
+                attempts = self._settings.max_attempts
+                state = jobs.fail(connection, self.name, one.job, one.error, attempts, now)
+                died += [one.job.duel_id] if state == jobs.DEAD else []
+        duel.fail_if_stuck(connection, died, now)
+        unmade = [one.job.id for one in made if one.image is None and one.error is None]
+        jobs.release(connection, self.name, unmade)
+        if not count:
+            return []
+        return jobs.lease(connection, self.name, count, self._settings.lease_seconds, now)
+
+    async def _make(self, leased: Sequence[jobs.Job]) -> list[Made]:
+        heart = asyncio.create_task(self._beat([job.id for job in leased]))
+        start = time.perf_counter()
+        try:
+            loop = asyncio.get_running_loop()
+            made = await loop.run_in_executor(self._thread, self._generate, leased)
+            made = await asyncio.gather(*(self._store_file(one) for one in made))
+        finally:
+            heart.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await heart
+        each = (time.perf_counter() - start) / len(leased)
+        self._seconds_per_job += 0.3 * (each - self._seconds_per_job)
+        return list(made)
+
+    async def _beat(self, ids: Sequence[int]) -> None:
+        """Prolong the lease until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            try:
+                seconds = self._settings.lease_seconds
+                await self._database.write(jobs.heartbeat, self.name, ids, seconds, _now())
+            except (SQLAlchemyError, OSError) as error:
+                self._log.warning("the lease could not be prolonged", error=str(error))
+
+    async def _store_file(self, one: Made) -> Made:
+        if one.image is None:
+            return one
+        try:
+            await blobs.put(self._store, one.data, one.image.sha256)
+        except (BaseError, OSError) as error:
+            self._log.warning("an image could not be stored", job=one.job.id, error=str(error))
+            return Made(one.job, error=f"the image could not be stored: {error}")
+        return one
+
+    def _generate(self, leased: Sequence[jobs.Job]) -> list[Made]:
+        return [Made(job) if self._stopping.is_set() else self._generate_one(job) for job in leased]
+
+    def _generate_one(self, job: jobs.Job) -> Made:
+        order = job.order
+        try:
+            generator = self._generator(order.generator)
+            request = GenerationRequest(
+                prompt=order.prompt,
+                seeds=(order.seed,),
+                negative_prompt=order.negative_prompt,
+                guidance_scale=order.guidance_scale,
+                steps=order.steps,
+            )
+            (generated,) = generator.generate(request)
+            data = encode(generated.pixels)
+        except Exception as error:  # a generator may raise anything; the job says what, the worker goes on
+            self._log.warning("a generator failed", generator=order.generator, job=job.id, exc_info=error)
+            return Made(job, error=f"{type(error).__name__}: {error}")
+        honoured = generator.honours
+        image = images.Finished(
+            job_id=job.id,
+            duel_id=job.duel_id,
+            sha256=blobs.content_key(data),
+            width=generated.pixels.width,
+            height=generated.pixels.height,
+            model=order.generator,
+            prompt=order.prompt,
+            negative_prompt=order.negative_prompt if honoured.negative_prompt else "",
+            seed=order.seed if generated.seed is None else generated.seed,
+            guidance_scale=generated.guidance_scale,
+            steps=generated.steps,
+            scheduler=generated.scheduler,
+        )
+        return Made(job, image, data)
+
+    def _generator(self, name: str) -> Generator:
+        if name not in self._generators:
+            choice = next((choice for choice in self._settings.generators if choice.name == name), None)
+            if choice is None:
+                raise InputError(f"this worker's settings have no generator called {name!r}")
+            self._generators[name] = plugins.load(plugins.GENERATORS, choice.plugin)(**choice.parameters)
+        return self._generators[name]
+
+
+def encode(pixels: Image.Image) -> bytes:
+    """Return the one form in which images are stored: JPEG, quality 92, no chroma subsampling, no metadata."""
+    file = io.BytesIO()
+    plain = pixels if pixels.mode == "RGB" else pixels.convert("RGB")
+    plain.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=b"", icc_profile=None)
+    return file.getvalue()
+
+
+def _take_back(connection: Connection, max_attempts: int) -> None:
+    duel.fail_if_stuck(connection, jobs.requeue_expired(connection, max_attempts, _now()), _now())
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
