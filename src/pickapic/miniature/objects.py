@@ -131,8 +131,10 @@ KINDS: tuple[Kind, ...] = _parse(_TABLE)
 BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
 
 _SHORTEST_COMPOUND = 4
-_NO_COMPOUND = {"king", "rose", "male", "bird", "tree", "bear", "lion", "duck", "boat", "ship"}
-"""Short words that hide in too many others ("taking", "prose"): they count inside a compound only at its end."""
+_NEVER_INSIDE = {"king", "rose", "male", "bass", "lime", "seat", "ship", "hare"}
+"""Names that hide in words of other meaning ("taking", "prose", "friendship"): they count only by themselves."""
+_NOT_AT_THE_START = {"bear", "lion", "duck", "boat", "bird", "tree"}
+"""Names that other words only begin with ("bearded")."""
 
 
 @functools.cache
@@ -164,8 +166,8 @@ def _inside_compound(word: str) -> str | None:
     """Return the kind named at the end, else at the start, of a longer word; the longest name wins."""
     if len(word) <= _SHORTEST_COMPOUND + 1 or not re.fullmatch(r"[a-z]+", word):
         return None
-    known = [name for name in vocabulary() if len(name) >= _SHORTEST_COMPOUND]
+    known = [name for name in vocabulary() if len(name) >= _SHORTEST_COMPOUND and name not in _NEVER_INSIDE]
     endings = [name for name in known if word.endswith(name)]
-    starts = [name for name in known if name not in _NO_COMPOUND and word.startswith(name)]
+    starts = [name for name in known if name not in _NOT_AT_THE_START and word.startswith(name)]
     found = max(endings, key=len, default="") or max(starts, key=len, default="")
     return vocabulary()[found] if found else None

@@ -1,0 +1,119 @@
+"""The configuration of a training run: TOML, then `key=value` changes, into one frozen record."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast, get_args, get_type_hints
+
+from pickapic.plugins import nearest
+from pickapic.records import InputError
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a run. The defaults are the paper's (section 4 and the released code)."""
+
+    data: str = ""
+    """Dataset: a folder, a Parquet file or a hub id."""
+    out: str = ""
+    """Folder that is written: `best/`, `last/`, `metrics.jsonl`, `run.json`."""
+    model: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    """CLIP checkpoint to start from: a hub id, a folder, or "miniature"."""
+    steps: int = 4000
+    batch_size: int = 128
+    """Examples an optimizer step, over all processes and micro-batches."""
+    micro_batch_size: int = 0
+    """Examples at once; 0: the whole batch."""
+    lr: float = 3e-6
+    warmup_steps: int = 500
+    """Linear from 0 to `lr`; after it, linear to 0 at the last step."""
+    weight_decay: float = 0.3
+    grad_clip: float = 1.0
+    seed: int = 42
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the forward and backward pass; weights and optimizer are float32."""
+    validate_every: int = 100
+    validation_split: str = "validation_unique"
+    validation_limit: int = 0
+    """Examples of the validation split that are used, the same ones each time; 0: all."""
+    keep_best_by: Literal["accuracy", "loss"] = "accuracy"
+    patience: int = 0
+    """Stop after so many validations without a new best; 0: never."""
+    freeze_text_layers: int = 0
+    """Lowest layers of the text tower, and its embeddings, that stay as they are; 0: none."""
+    freeze_vision_layers: int = 0
+    threads: int = 0
+    """CPU threads; 0: torch's choice."""
+
+
+def load_config(source: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """Read a configuration.
+
+    Args:
+        source: a TOML file, or the name of a packaged one ("miniature", "pickscore_h14", ...).
+        changes: `key=value` strings, applied over the file.
+
+    Raises:
+        InputError: no such file, or an unknown key (the nearest is named), or a value of the wrong type.
+    """
+    path = Path(source)
+    if not path.is_file():
+        path = CONFIGS / f"{source}.toml"
+    if not path.is_file():
+        known = sorted(file.stem for file in CONFIGS.glob("*.toml"))
+        raise InputError(f"{source}: no such file, and no packaged configuration{nearest(str(source), known)}; there are: {', '.join(known)}")
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: {error}") from error
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise InputError(f"--set {change}: write key=value")
+        values[key.strip()] = _read_value(text.strip())
+    return make_config(values, str(path))
+
+
+def make_config(values: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
+    """Check names, types and ranges, and return the record."""
+    hints = get_type_hints(TrainConfig)
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise InputError(f"{where}: unknown key {key!r}{nearest(key, hints)}")
+        checked[key] = _checked(key, value, hints[key], where)
+    config = TrainConfig(**checked)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, int | float) and value < 0:
+            raise InputError(f"{where}: {field.name} is {value}; it cannot be negative")
+    for key in ("steps", "batch_size", "validate_every"):
+        if getattr(config, key) < 1:
+            raise InputError(f"{where}: {key} must be at least 1")
+    return config
+
+
+def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
+    choices = get_args(hint)
+    if choices:
+        if value not in choices:
+            raise InputError(f"{where}: {key} is {value!r}; choose one of {', '.join(map(str, choices))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise InputError(f"{where}: {key} is {value!r}; it must be {cast(type, hint).__name__}")
+    return value
+
+
+def _read_value(text: str) -> Any:
+    """Read a value as TOML does, and anything else as a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
