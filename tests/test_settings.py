@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -249,3 +250,17 @@ def test_importing_settings_reads_nothing_and_loads_no_deep_learning_library() -
     )
     environment = {**os.environ, "PICKAPIC_PORT": "wrong", "PICKAPIC_CONFIG": "/nowhere"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == list(Settings.model_fields)
+
+
+def test_the_documented_table_of_generators_is_understood(config: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    config.write_text(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
+    aurora, mine = load_settings().generators
+    assert (aurora.weight, aurora.guidance_min, aurora.guidance_max) == (2.0, 5.0, 9.0)
+    assert (mine.plugin, mine.parameters) == ("my-plugin", {"model": "..."})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_scorer", "probabilities", "rank"]
 
-# No home may be a module called like its name (pickapic.rank): importing it would hide the function behind it.
+# No home may be a module called like its name (pickapic.rank): importing it would hide the function.
 _HOMES = {
     "load_scorer": "pickapic.scorers.load",
     "probabilities": "pickapic.scorers.scale",
