@@ -37,10 +37,15 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a dataset in reading order, and what was left out of it."""
+    """The files of a dataset in reading order, what was left out of it, and facts of how it was made."""
 
     shards: tuple[Shard, ...]
     left_out: tuple[LeftOut, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
+    def fact(self, name: str) -> str | None:
+        """Return the fact called `name`, if there is one."""
+        return dict(self.facts).get(name)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -86,8 +91,9 @@ def load(folder: Path) -> Manifest:
         return Manifest(
             tuple(Shard(**shard) for shard in content["shards"]),
             tuple(LeftOut(**item) for item in content["left_out"]),
+            tuple((str(name), str(value)) for name, value in content["facts"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged: {error}") from error
 
 

@@ -104,10 +104,10 @@ class DatasetWriter:
             self._splits[split] = SplitWriter(self, split)
         self._splits[split].add(conform(rows.select(self.schema.names), split))
 
-    def finish(self, left_out: tuple[LeftOut, ...] = ()) -> Manifest:
+    def finish(self, left_out: tuple[LeftOut, ...] = (), facts: tuple[tuple[str, str], ...] = ()) -> Manifest:
         """Close the shards, write card and manifest, and put the folder in its place."""
         shards = tuple(shard for split in self._splits.values() for shard in split.finish())
-        manifest = Manifest(shards, left_out)
+        manifest = Manifest(shards, left_out, facts)
         card = render(self.about, manifest, self._stats(manifest), self.schema)
         (self.folder / "README.md").write_text(card, encoding="utf-8")
         manifest.write(self.folder)
