@@ -22,9 +22,9 @@ def rank(
     Example: `pickapic rank --prompt "a red fox in the snow" --scorer miniature one.png two.png three.png`
     """
     from pickapic.ranking import rank as best_of
-    from pickapic.scorers.load import load_scorer
+    from pickapic.cli.models import scorer_for
 
-    loaded = load_scorer(scorer, **({"model": model} if model else {}))
+    loaded = scorer_for(scorer, model)
     ranked = best_of(prompt, images, loaded, top_k or len(images))
     rows = [(place, images[found.index], found.score) for place, found in enumerate(ranked, start=1)]
     if json:

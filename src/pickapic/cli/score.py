@@ -25,9 +25,9 @@ def score(
 
     Example: `pickapic score --prompt "a red fox in the snow" --scorer miniature one.png two.png`
     """
-    from pickapic.scorers.load import load_scorer
+    from pickapic.cli.models import scorer_for
 
-    loaded = load_scorer(scorer, **({"model": model} if model else {}))
+    loaded = scorer_for(scorer, model)
     if prompt is None:
         if len(inputs) != 1:
             output.fail("give --prompt TEXT with images, or one dataset", output.BAD_USAGE)

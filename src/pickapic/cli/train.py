@@ -21,11 +21,13 @@ def train(
 
     Example: `pickapic train miniature --set data=pickapic-demo/dataset --set out=my-pickscore`
     """
+    from pickapic.cli.models import quiet_transformers
     from pickapic.evaluate.results import TrainingPoint
     from pickapic.train.config import load_config
     from pickapic.train.loop import train as run
 
     chosen = load_config(config, set_ or ())
+    quiet_transformers()
     with output.progress("training", chosen.steps) as advance:
 
         def on_step(point: TrainingPoint) -> None:

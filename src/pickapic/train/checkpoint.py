@@ -11,19 +11,29 @@ from pickapic.model.clip import Clip
 
 
 def save_model(clip: Clip, folder: Path) -> None:
-    """Write model, tokenizer and image transform into `folder`, replacing what was there.
-
-    The files are complete before they get their name: a crash leaves the old checkpoint or the new one.
-    """
+    """Write model, tokenizer and image transform as a new folder; it gets its name when it is complete."""
     part = folder.with_name(f".{folder.name}.part")
-    old = folder.with_name(f".{folder.name}.old")
-    for left_over in (part, old):
-        if left_over.exists() and (left_over is part or folder.exists()):
-            shutil.rmtree(left_over)
+    shutil.rmtree(part, ignore_errors=True)
     clip.model.save_pretrained(part)
     clip.tokenizer.save_pretrained(part)
     (part / "preprocessor_config.json").write_text(json.dumps(clip.transform.config(), indent=2) + "\n")
-    if folder.exists():
-        os.rename(folder, old)
     os.rename(part, folder)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def keep_as(clip: Clip, out: Path, name: str, step: int) -> Path:
+    """Save the model under `out` and let the link `out/name` point to it, in one atomic step; return the link.
+
+    A crash leaves `out/name` on the old checkpoint or on the new one. The old one is deleted last.
+    """
+    link = out / name
+    old = link.resolve() if link.is_symlink() else None
+    folder = out / f"{name}-{step:06d}"
+    shutil.rmtree(folder, ignore_errors=True)
+    save_model(clip, folder)
+    new_link = out / f".{name}.link"
+    new_link.unlink(missing_ok=True)
+    new_link.symlink_to(folder.name, target_is_directory=True)
+    os.replace(new_link, link)
+    if old is not None and old != folder.resolve():
+        shutil.rmtree(old, ignore_errors=True)
+    return link

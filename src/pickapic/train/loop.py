@@ -18,7 +18,7 @@ from pickapic.model.clip import Clip, load_clip
 from pickapic.model.loss import example_weights, preference_loss
 from pickapic.records import InputError
 from pickapic.train.batches import COLUMNS, Batch, Examples, in_order, prefetched, shuffled_rows
-from pickapic.train.checkpoint import save_model
+from pickapic.train.checkpoint import keep_as
 from pickapic.train.config import TrainConfig
 
 TIE = 0.5
@@ -94,7 +94,7 @@ def train(config: TrainConfig, on_step: Callable[[TrainingPoint], None] | None =
                 since_best += 1
                 if standing > best:
                     best, best_step, since_best = standing, step, 0
-                    save_model(clip, out / "best")
+                    keep_as(clip, out, "best", step)
             point = TrainingPoint(step, loss, found and found.loss, found and found.accuracy)
             points.append(point)
             line = {**asdict(point), "lr": scheduler.get_last_lr()[0], "seconds": time.perf_counter() - started}
@@ -104,7 +104,7 @@ def train(config: TrainConfig, on_step: Callable[[TrainingPoint], None] | None =
                 on_step(point)
             if config.patience and since_best >= config.patience:
                 break
-    save_model(clip, out / "last")
+    keep_as(clip, out, "last", len(points))
     return TrainingRun(out / "best", best_step, tuple(points), time.perf_counter() - started)
 
 
