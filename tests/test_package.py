@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -105,3 +106,19 @@ def test_every_local_link_of_the_documents_leads_somewhere() -> None:
             path = target[0] or target[1]
             if not re.match(r"\w+:", path):
                 assert (page.parent / path).exists(), f"{page.name} links to {path}"
+
+
+def test_every_direct_dependency_is_pinned_for_ci() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"]]
+    for extra in ("web", "models", "dev"):
+        wanted += [
+            line for line in project["optional-dependencies"][extra] if not line.startswith("pickapic")
+        ]
+    pinned = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().split()
+    )
+    names = {re.split(r"[^\w.-]", line)[0].lower() for line in wanted}
+    normal = {name.replace("_", "-") for name in pinned}
+    assert names - normal == set()
+    assert "+" not in "".join(pinned.values()), "a local version exists on no other machine"

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from playwright.sync_api import sync_playwright
 
 from pickapic.evaluate import plots
 from pickapic.evaluate.report import answer, as_json, data_url, p_value, percent, points, write_report
@@ -363,3 +365,32 @@ def test_how_numbers_are_written() -> None:
     assert [percent(0.70546), percent(None), percent(math.nan)] == ["70.5", "–", "–"]
     assert [points(0.0712), points(-0.03), points(math.nan)] == ["+7.1", "−3.0", "–"]
     assert [p_value(0.0001), p_value(0.0423), p_value(math.nan)] == ["< 0.001", "0.042", "–"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_in_a_browser_nothing_overflows_fails_or_is_fetched(width: int, tmp_path: Path) -> None:
+    path = write_report(evaluation(), tmp_path / "report.html")
+    asked: list[str] = []
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: faults.append(message.text))
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        sizes = page.eval_on_selector_all(
+            "svg text", "texts => texts.map(text => text.getBoundingClientRect().height)"
+        )
+        pictures = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+        outside = page.eval_on_selector_all(
+            "section :not(thead, thead *)",
+            "parts => parts.filter(p => p.getBoundingClientRect().right > innerWidth + 1).map(String)",
+        )
+        browser.close()
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert faults == []
+    assert min(sizes) >= 12, "type in drawings stays readable on a phone"
+    assert set(pictures) == {256}
+    assert outside == []
