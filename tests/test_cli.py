@@ -93,10 +93,10 @@ def documented() -> Iterator[tuple[str, str]]:
     for path, command in COMMANDS.items():
         for line in re.findall(r"`([^`]+)`", command.epilog or ""):
             yield f"{path} --help", line
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("runs/*.md")):
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("runs/*.md")]):
         for line in fenced(page.read_text(encoding="utf-8")):
             yield str(page.relative_to(ROOT)), line
-    for script in ROOT.glob("runs/*.sh"):
+    for script in sorted(ROOT.glob("runs/*.sh")):
         for line in script.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
             yield str(script.relative_to(ROOT)), line
 
