@@ -388,7 +388,12 @@ def test_in_a_browser_nothing_overflows_fails_or_is_fetched(width: int, tmp_path
             "section :not(thead, thead *)",
             "parts => parts.filter(p => p.getBoundingClientRect().right > innerWidth + 1).map(String)",
         )
+        page.emulate_media(color_scheme="dark", media="screen")
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.emulate_media(color_scheme="dark", media="print")
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         browser.close()
+    assert (dark, paper) == ("rgb(22, 22, 22)", "rgb(255, 255, 255)")
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert faults == []
     assert min(sizes) >= 12, "type in drawings stays readable on a phone"
