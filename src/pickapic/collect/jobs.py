@@ -14,7 +14,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from pickapic.collect.tables import jobs, queue, users
 
@@ -64,6 +76,10 @@ class Place:
     eta_s: float
 
 
+# As text and not as parameters, so that the partial indexes serve them.
+_is_queued = jobs.c.state == literal_column("'queued'")
+_is_leased = jobs.c.state == literal_column("'leased'")
+
 _queue_time = select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery()
 _virtual_times = select(users.c.virtual_time, func.coalesce(_queue_time, 0.0)).where(
     users.c.id == bindparam("user_id")
@@ -106,7 +122,7 @@ def enqueue(
     )
 
 
-_waiting = select(jobs.c.id).where(jobs.c.state == QUEUED, jobs.c.not_before <= bindparam("now")).limit(1)
+_waiting = select(jobs.c.id).where(_is_queued, jobs.c.not_before <= bindparam("now")).limit(1)
 
 
 def is_waiting(connection: Connection, now: datetime) -> bool:
@@ -119,7 +135,7 @@ _lease = (
     .where(
         jobs.c.id.in_(
             select(jobs.c.id)
-            .where(jobs.c.state == QUEUED, jobs.c.not_before <= bindparam("now"))
+            .where(_is_queued, jobs.c.not_before <= bindparam("now"))
             .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
             .limit(bindparam("count"))
             .with_for_update(skip_locked=True)
@@ -243,7 +259,7 @@ def requeue_expired(connection: Connection, max_attempts: int, now: datetime) ->
     """Take back jobs whose worker went silent; return the duels in which one died of it."""
     rows = connection.execute(
         update(jobs)
-        .where(jobs.c.state == LEASED, jobs.c.lease_until < now)
+        .where(_is_leased, jobs.c.lease_until < now)
         .values(
             state=case((jobs.c.attempts >= max_attempts, DEAD), else_=QUEUED),
             error="its worker went silent",
@@ -281,53 +297,64 @@ def promote(connection: Connection, duel_id: int, count: int) -> None:
         connection.execute(_promote, {"duel_key": duel_id, "count": count})
 
 
-def place(connection: Connection, duel_id: int, needed: int, now: datetime) -> Place:
-    """Return where the `needed`-th image to come of a duel stands; (0, one image's time) once it is being made."""
-    pace = seconds_per_job(connection, now)
-    mine = connection.execute(
-        select(jobs.c.priority, jobs.c.virtual_time, jobs.c.id, jobs.c.state)
-        .where(jobs.c.duel_id == duel_id, jobs.c.state.in_((QUEUED, LEASED)))
-        .order_by(jobs.c.state != LEASED, jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
-        .limit(max(needed, 1))
-    ).all()
-    if not mine or mine[-1].state == LEASED:
-        return Place(0, round(pace, 2))
-    last = mine[-1]
-    before = or_(
-        jobs.c.priority < last.priority,
-        and_(jobs.c.priority == last.priority, jobs.c.virtual_time < last.virtual_time),
-        and_(
-            jobs.c.priority == last.priority,
-            jobs.c.virtual_time == last.virtual_time,
-            jobs.c.id < last.id,
-        ),
+_ahead_of_me = jobs.alias("ahead_of_me")
+_to_come = (
+    select(
+        jobs.c.state,
+        select(func.count())
+        .select_from(_ahead_of_me)
+        .where(
+            _ahead_of_me.c.state == literal_column("'queued'"),
+            or_(
+                _ahead_of_me.c.priority < jobs.c.priority,
+                and_(
+                    _ahead_of_me.c.priority == jobs.c.priority,
+                    tuple_(_ahead_of_me.c.virtual_time, _ahead_of_me.c.id)
+                    < tuple_(jobs.c.virtual_time, jobs.c.id),
+                ),
+            ),
+        )
+        .scalar_subquery()
+        .label("ahead"),
     )
-    ahead = connection.execute(
-        select(func.count()).select_from(jobs).where(jobs.c.state == QUEUED, before)
-    ).scalar_one()
-    return Place(ahead, round((ahead + 1) * pace, 2))
+    .where(jobs.c.duel_id == bindparam("duel_key"), jobs.c.state.in_((QUEUED, LEASED)))
+    .order_by(jobs.c.state != LEASED, jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
+    .offset(bindparam("before"))
+    .limit(1)
+)
+
+
+def place(connection: Connection, duel_id: int, needed: int, now: datetime) -> Place:
+    """Return where the `needed`-th image to come of a duel stands: (0, one image's time) once it is in the making."""
+    pace = seconds_per_job(connection, now)
+    row = connection.execute(_to_come, {"duel_key": duel_id, "before": max(needed - 1, 0)}).first()
+    if row is None or row.state == LEASED:
+        return Place(0, round(pace, 2))
+    return Place(row.ahead, round((row.ahead + 1) * pace, 2))
+
+
+_recent = (
+    select(jobs.c.seconds, jobs.c.worker)
+    .where(jobs.c.finished_at > bindparam("since"), jobs.c.state == DONE)
+    .order_by(jobs.c.finished_at.desc())
+    .limit(PACE_JOBS)
+    .subquery()
+)
+_pace = select(func.avg(_recent.c.seconds), func.count(_recent.c.worker.distinct()))
 
 
 def seconds_per_job(connection: Connection, now: datetime) -> float:
-    """Return the queue's pace: the mean of the last jobs' seconds over the number of workers that did them."""
-    recent = (
-        select(jobs.c.seconds, jobs.c.worker)
-        .where(jobs.c.finished_at > now - timedelta(seconds=PACE_SECONDS), jobs.c.state == DONE)
-        .order_by(jobs.c.finished_at.desc())
-        .limit(PACE_JOBS)
-        .subquery()
-    )
-    mean, workers = connection.execute(
-        select(func.avg(recent.c.seconds), func.count(recent.c.worker.distinct()))
-    ).one()
+    """Return the queue's pace: mean seconds of the last jobs over the number of workers that did them."""
+    mean, workers = connection.execute(_pace, {"since": now - timedelta(seconds=PACE_SECONDS)}).one()
     return float(mean) / workers if mean is not None else DEFAULT_SECONDS_PER_JOB
+
+
+_depths = {
+    state: select(func.count()).select_from(jobs).where(jobs.c.state == literal_column(f"'{state}'"))
+    for state in (QUEUED, LEASED, DEAD)
+}
 
 
 def depths(connection: Connection) -> dict[str, int]:
     """Return how many jobs are queued, leased and dead."""
-    return {
-        state: connection.execute(
-            select(func.count()).select_from(jobs).where(jobs.c.state == literal(state, literal_execute=True))
-        ).scalar_one()
-        for state in (QUEUED, LEASED, DEAD)
-    }
+    return {state: connection.execute(count).scalar_one() for state, count in _depths.items()}

@@ -1,0 +1,101 @@
+"""A database file of the test's own, and hands that play duels on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from pickapic.collect import duel, images, jobs, schema, users, views
+from pickapic.collect.database import open_database
+from pickapic.collect.tables import rounds
+from pickapic.settings import load_settings
+
+
+class Hands:
+    """Plays duels at a clock that the test moves."""
+
+    def __init__(self, database, settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.rng = random.Random(0)
+
+    def write(self, work, *args):
+        return asyncio.run(self.database.write(work, *args))
+
+    def read(self, work, *args):
+        return asyncio.run(self.database.read(work, *args))
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def guest(self) -> int:
+        return self.write(users.create_guest, self.now)
+
+    def start(self, user: int, prompt: str = "a cat") -> str:
+        return self.write(duel.start, self.settings, user, prompt, self.now, self.rng)
+
+    def lease(self, count: int = 100, worker: str = "w") -> list[jobs.Job]:
+        return self.write(jobs.lease, worker, count, 60.0, self.now)
+
+    def finish(self, leased, worker: str = "w", same: bool = False) -> None:
+        def record(connection):
+            mine = jobs.finish(connection, worker, [job.id for job in leased], 0.5, self.now)
+            images.record(connection, [finished(job, same) for job in leased if job.id in mine], self.now)
+
+        self.write(record)
+
+    def make(self, count: int = 100) -> None:
+        self.finish(self.lease(count))
+
+    def view(self, user: int, uid: str) -> views.DuelView:
+        def look(connection):
+            duel.advance(connection, user, uid, self.now, self.rng)
+            return views.view(connection, user, uid, self.now)
+
+        return self.write(look)
+
+    def pick(self, user: int, round_uid: str, answer: str) -> None:
+        self.write(duel.pick, self.settings, user, round_uid, answer, self.now, self.rng)
+
+    def skip(self, user: int, round_uid: str) -> None:
+        self.write(duel.skip, self.settings, user, round_uid, self.now, self.rng)
+
+    def undo(self, user: int, round_uid: str) -> None:
+        self.write(duel.undo, user, round_uid, self.now)
+
+    def close(self, user: int, uid: str) -> None:
+        self.write(duel.close, user, uid, self.now)
+
+    def rows(self, table=rounds):
+        return self.read(lambda connection: connection.execute(select(table).order_by(table.c.id)).all())
+
+
+def finished(job: jobs.Job, same: bool = False) -> images.Finished:
+    return images.Finished(
+        job_id=job.id,
+        duel_id=job.duel_id,
+        sha256=f"{0 if same else job.id:064x}",
+        width=256,
+        height=256,
+        model=job.order.generator,
+        prompt=job.order.prompt,
+        negative_prompt=job.order.negative_prompt,
+        seed=job.order.seed,
+        guidance_scale=job.order.guidance_scale,
+        steps=job.order.steps,
+        scheduler=None,
+    )
+
+
+@pytest.fixture
+def hands(tmp_path) -> Iterator[Hands]:
+    database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
+    asyncio.run(schema.upgrade_open(database))
+    yield Hands(database, load_settings(home=tmp_path))
+    asyncio.run(database.close())
