@@ -1,0 +1,150 @@
+"""Which model is better, by people and by what a scorer predicts of them; and how well the two agree.
+
+The paper's section on model evaluation: rate the models once from people's picks and once from each scorer's
+predicted picks on the same pairs, and correlate the ratings by Spearman.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from pickapic.evaluate.results import ModelRating, ModelRatings
+from pickapic.ratings.bootstrap import bootstrap
+from pickapic.ratings.bradley_terry import BRADLEY_TERRY, elo_scale
+from pickapic.ratings.comparisons import Names, comparisons
+from pickapic.ratings.elo import ELO, ShuffledRatings, elo_shuffled
+from pickapic.records import InputError
+
+PEOPLE = "people"
+Method = Literal["elo", "bradley-terry"]
+FALLBACK_TIES = 0.5
+"""Imagined ties between every two models, where a judge left some model without a finite rating."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Spearman's correlation over the same random orders of Elo, as in the paper: mean and deviation."""
+
+    mean: float
+    std: float
+    orders: int
+
+
+def model_ratings(
+    model_0: Names,
+    model_1: Names,
+    label_0: ArrayLike,
+    predicted: Mapping[str, ArrayLike] | None = None,
+    *,
+    method: Method = "bradley-terry",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[ModelRatings, ...]:
+    """Return the models' ratings by people, then by each scorer with its correlation to people's.
+
+    Ratings are in Elo points around 1000 (Bradley-Terry strengths times 400 / ln 10), with 95 % bootstrap
+    intervals; win rates count a tie as half. Where a judge never let some model lose, half an imagined tie
+    between every two models keeps its ratings finite, and the method's name says so.
+
+    Args:
+        model_0: (n,) names of the models of image 0.
+        model_1: (n,) the same for image 1.
+        label_0: (n,) people's picks: 1, 0 or 0.5.
+        predicted: scorer -> its picks (n,) of the same pairs, from `protocols.predicted_labels`.
+        method: "bradley-terry", or "elo" in random orders.
+        resamples: draws of the bootstrap.
+        seed: of the draws and orders.
+
+    Raises:
+        InputError: only one model, a wrong label, lengths that differ, models that were never compared.
+    """
+    people = rate(PEOPLE, model_0, model_1, label_0, method=method, resamples=resamples, seed=seed)
+    rated = [people]
+    values = [model.rating for model in people.models]
+    for scorer, labels in (predicted or {}).items():
+        try:
+            found = rate(scorer, model_0, model_1, labels, method=method, resamples=resamples, seed=seed)
+        except InputError as error:
+            raise InputError(f"{scorer}: {error}") from error
+        rated.append(replace(found, spearman=spearman(values, [model.rating for model in found.models])))
+    return tuple(rated)
+
+
+def rate(
+    judge: str,
+    model_0: Names,
+    model_1: Names,
+    label_0: ArrayLike,
+    *,
+    method: Method = "bradley-terry",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> ModelRatings:
+    """Return the models' ratings by one judge, models by name. Arguments and errors as `model_ratings`."""
+    made = comparisons(model_0, model_1, label_0)
+    label = method
+    if method == BRADLEY_TERRY:
+        try:
+            found = bootstrap(model_0, model_1, label_0, method, resamples, seed)
+        except InputError:
+            found = bootstrap(model_0, model_1, label_0, method, resamples, seed, prior_ties=FALLBACK_TIES)
+            label = f"{method}, {FALLBACK_TIES} tie added to every pair"
+        values, low, high = (elo_scale(part) for part in (found.values, found.low, found.high))
+    elif method == ELO:
+        found = bootstrap(model_0, model_1, label_0, method, resamples, seed)
+        values = elo_shuffled(model_0, model_1, label_0, seed=seed).mean
+        low, high = found.low, found.high
+    else:
+        raise InputError(f"there is no rating method {method!r}; known are elo and bradley-terry")
+    counts, rates = made.counts(), made.win_rates()
+    models = tuple(
+        ModelRating(name, int(counts[i]), float(rates[i]), float(values[i]), float(low[i]), float(high[i]))
+        for i, name in enumerate(made.models)
+    )
+    return ModelRatings(judge, label, models, None)
+
+
+def agreement_over_orders(people: ShuffledRatings, scorer: ShuffledRatings) -> Agreement:
+    """Return the paper's figure: Spearman in each random order, mean and standard deviation.
+
+    Both must come from `elo_shuffled` with the same seed and pairs, so that order i is the same for both.
+
+    Raises:
+        InputError: they are of different models or numbers of orders, or a correlation is not defined.
+    """
+    if people.models != scorer.models or people.orders.shape != scorer.orders.shape:
+        raise InputError("the two sets of ratings are not of the same models in the same orders")
+    found = [spearman(a, b) for a, b in zip(people.orders, scorer.orders, strict=True)]
+    known = np.array([value for value in found if value is not None])
+    if len(known) < len(found):
+        raise InputError("a judge rates all models alike: no correlation is defined")
+    return Agreement(float(known.mean()), float(known.std(ddof=1)), len(known))
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Return Spearman's rank correlation; None where one side has only one rank, so that there is none.
+
+    Raises:
+        InputError: lengths differ, or a value is NaN.
+    """
+    ranks = [_ranks(values) for values in (a, b)]
+    if len(ranks[0]) != len(ranks[1]):
+        raise InputError(f"ratings of {len(ranks[0])} and {len(ranks[1])} models cannot be correlated")
+    centred = [values - values.mean() for values in ranks]
+    size = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum()) / size if size > 0 else None
+
+
+def _ranks(values: ArrayLike) -> NDArray[np.float64]:
+    # Equal but for rounding is equal: ratings from all ties differ in the last digits only.
+    rounded = np.round(np.asarray(values, dtype=np.float64), 6)
+    if np.isnan(rounded).any():
+        raise InputError("a rating is NaN: no correlation is defined")
+    return np.asarray(rankdata(rounded), dtype=np.float64)
