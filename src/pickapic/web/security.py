@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SESSION_COOKIE = "session"
@@ -99,10 +100,7 @@ class SecurityMiddleware:
             await _refuse(answer, *refusal)
             return
         limit = SCORE_BODY_LIMIT if path == SCORE_PATH else BODY_LIMIT
-        try:
-            await self._app(scope, _limited(receive, limit), answer)
-        except _TooLargeError:
-            await _refuse(answer, 413, "too_large", f"The request has more than {limit} bytes.")
+        await self._app(scope, _limited(receive, limit), answer)
 
     def _refusal(
         self, scope: Scope, headers: Headers, cookies: Mapping[str, str], session: str | None
@@ -165,10 +163,6 @@ def _cookies(header: str) -> dict[str, str]:
     return found
 
 
-class _TooLargeError(Exception):
-    pass
-
-
 def _limited(receive: Receive, limit: int) -> Receive:
     seen = 0
 
@@ -178,7 +172,8 @@ def _limited(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise _TooLargeError
+                # The one kind of error that passes through FastAPI's reading of the body as it is.
+                raise HTTPException(413, f"The request has more than {limit} bytes.")
         return message
 
     return counted
