@@ -15,7 +15,7 @@ export function render(model) {
   const { state } = model;
   const writing = state === "compose" || state === "revealed";
 
-  document.body.dataset.state = state;
+  if (document.body.dataset.state !== state) document.body.dataset.state = state;
   document.body.classList.toggle("is-playing", !writing);
   part("compose").hidden = !writing;
   part("reveal").hidden = state !== "revealed";

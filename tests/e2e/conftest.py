@@ -1,0 +1,106 @@
+"""A real server in its own process, a real Chromium, and what the database holds afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from duel_page import DuelPage
+from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
+from stored_rounds import Collection
+
+# Read before the settings of the caller are taken away from each test. None: Playwright's own download.
+CHROMIUM = os.environ.get("PICKAPIC_CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    folder = tmp_path_factory.mktemp("e2e")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PICKAPIC_")}
+    environment["PICKAPIC_HOME"] = str(folder / "home")
+    log = folder / "server.log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "pickapic", "serve", "--port", "0"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        yield Collection(folder / "home", _address(server, log))
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _address(server: subprocess.Popen[bytes], log: Path) -> str:
+    for _ in range(START_SECONDS * 10):
+        text = log.read_text()
+        if " is at http://" in text:
+            return text.partition(" is at ")[2].split()[0]
+        if server.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+
+
+# Not for the whole session: while Playwright is open, no other test of this process could run an event loop.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[BrowserType]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: BrowserType) -> Iterator[Browser]:
+    browser = chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def launch(chromium: BrowserType) -> Callable[[], Browser]:
+    """One more Chromium, to be killed."""
+    return lambda: chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page of a new visitor; the keyword arguments are those of Playwright's contexts."""
+    contexts = []
+
+    def opened(**device: object) -> Page:
+        context = browser.new_context(**device)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        return context.new_page()
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def duel(new_page: Callable[..., Page], collection: Collection) -> Iterator[DuelPage]:
+    """The page of a new visitor at a desk; it must not complain on the console."""
+    page = DuelPage(new_page(viewport={"width": 1280, "height": 800}), collection.address)
+    page.open()
+    yield page
+    assert page.complaints == []
