@@ -136,9 +136,17 @@ def test_a_double_click_and_a_held_key_are_one_pick(duel: DuelPage, collection: 
     duel.write(prompt)
     duel.wait_for_next_picture()
     before = duel.round_id
+    # The second click falls on the new round in the moment in which it appears.
+    duel.page.evaluate(
+        """() => new MutationObserver((_, observer) => {
+            observer.disconnect();
+            setTimeout(() => document.querySelector("#left").click(), 20);
+        }).observe(document.querySelector("#pair"), { attributes: true, attributeFilter: ["data-round"] })"""
+    )
     duel.page.wait_for_timeout(SETTLE_MS)
     duel.page.dblclick("#left")
     duel.wait_for_other_round(before)
+    duel.page.wait_for_timeout(SETTLE_MS)
     assert collection.picks(prompt) == ["left"]
 
     before = duel.round_id
