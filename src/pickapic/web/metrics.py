@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
+API = "/api/v1"
+
+
 class Metrics:
     """What is counted; `text()` is what `/metrics` answers."""
 
@@ -58,7 +61,10 @@ class MetricsMiddleware:
 
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # A route knows its path below the router that holds it; the API's have a prefix before that.
                 route = getattr(scope.get("route"), "path", "other")
+                if scope["path"].startswith(API) and not route.startswith(API):
+                    route = API + route
                 self._metrics.observe(scope["method"], route, message["status"], time.perf_counter() - start)
             await send(message)
 
