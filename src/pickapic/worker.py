@@ -216,8 +216,9 @@ class Worker:
 def encode(pixels: Image.Image) -> bytes:
     """Return the one form in which images are stored: JPEG, quality 92, no chroma subsampling, no metadata."""
     file = io.BytesIO()
-    plain = pixels if pixels.mode == "RGB" else pixels.convert("RGB")
-    plain.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=b"", icc_profile=None)
+    plain = pixels.convert("RGB")  # a copy, even of RGB
+    plain.info.clear()  # where Pillow would find comments, profiles and EXIF to write
+    plain.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return file.getvalue()
 
 

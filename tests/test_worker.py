@@ -1,0 +1,232 @@
+"""The worker, with real generators, a real database and a real image folder."""
+
+import asyncio
+import io
+import random
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+
+import failing_generators
+from pickapic.collect import duel, jobs, overview, schema, users, views
+from pickapic.collect.database import open_database
+from pickapic.collect.tables import duels, images
+from pickapic.collect.tables import jobs as jobs_table
+from pickapic.settings import load_settings
+from pickapic.storage import blobs
+from pickapic.worker import Worker, encode
+
+
+class Workshop:
+    def __init__(self, folder, **settings) -> None:
+        self.settings = load_settings(home=folder, **settings)
+        self.database = open_database(self.settings.database_url)
+        self.store = blobs.open_store(self.settings.images_url)
+        self.worker = Worker(self.settings, self.database, self.store)
+
+    async def __aenter__(self):
+        await schema.upgrade_if_empty(self.database)
+        self.user = await self.database.write(users.create_guest, now())
+        return self
+
+    async def __aexit__(self, *_):
+        await self.database.close()
+
+    async def start(self, prompt="a red cat") -> str:
+        return await self.database.write(
+            duel.start, self.settings, self.user, prompt, now(), random.Random(0)
+        )
+
+    async def rows(self, table):
+        return await self.database.read(lambda connection: connection.execute(select(table)).all())
+
+    async def states(self) -> Counter:
+        return Counter(row.state for row in await self.rows(jobs_table))
+
+    async def look(self, uid):
+        return await self.database.read(views.view, self.user, uid, now())
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def plugin():
+    with failing_generators.installed():
+        yield
+
+
+def test_images_are_stored_before_they_are_recorded(tmp_path):
+    async def play():
+        async with Workshop(tmp_path) as shop:
+            uid = await shop.start("a red cat [blurry]")
+            while await shop.worker.work_once():
+                pass
+            assert await shop.states() == {"done": 6}
+            orders = {row.id: row for row in await shop.rows(jobs_table)}
+            for row in await shop.rows(images):
+                data = await blobs.get(shop.store, row.sha256)
+                assert blobs.content_key(data) == row.sha256
+                assert Image.open(io.BytesIO(data)).size == (row.width, row.height) == (256, 256)
+                order = orders[row.job_id]
+                assert (row.model, row.seed, row.prompt) == (order.generator, order.seed, "a red cat")
+                assert row.guidance_scale == order.guidance_scale
+                # The miniature models do not follow these, so they are stored as not set.
+                assert (row.negative_prompt, row.steps) == ("", None)
+            assert (await shop.look(uid)).may_advance
+
+    asyncio.run(play())
+
+
+def test_a_failing_generator_is_tried_again_and_its_parameters_come_from_the_settings(tmp_path, plugin):
+    async def play():
+        choice = {"mine": {"plugin": "plain", "parameters": {"failures": 2, "mode": "RGBA"}}}
+        async with Workshop(tmp_path, generators=choice) as shop:
+            uid = await shop.start()
+            stop = asyncio.Event()
+            running = asyncio.create_task(shop.worker.run(stop))
+            async with asyncio.timeout(20):
+                while (await shop.states())["done"] < 6:
+                    await asyncio.sleep(0.05)
+            stop.set()
+            await running
+            assert sorted(row.attempts for row in await shop.rows(jobs_table)) == [1, 1, 1, 1, 2, 2]
+            assert {row.model for row in await shop.rows(images)} == {"mine"}
+            assert {row.guidance_scale for row in await shop.rows(images)} == {None}
+            assert (await shop.look(uid)).may_advance
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("name", ["plain", "broken"])
+def test_a_duel_whose_images_cannot_be_made_fails_with_a_message(tmp_path, plugin, name):
+    async def play():
+        parameters = {"failures": 1000} if name == "plain" else {}
+        choice = {name: {"parameters": parameters}}
+        async with Workshop(tmp_path, generators=choice, max_attempts=1) as shop:
+            uid = await shop.start()
+            while await shop.worker.work_once():
+                pass
+            view = await shop.look(uid)
+            assert view.state == "failed"
+            assert "No images could be made" in view.message
+            assert (await shop.states()).keys() <= {"dead", "cancelled"}
+            dead = await shop.database.read(overview.dead_jobs)
+            assert dead[0].error.startswith("RuntimeError: ")
+            assert (await shop.database.read(overview.stats)).duels_failed == 1
+            assert await shop.database.write(overview.retry, now()) == 0
+
+    asyncio.run(play())
+
+
+def test_given_up_jobs_of_an_open_duel_can_be_retried(tmp_path, plugin):
+    async def play():
+        choice = {"plain": {"parameters": {"failures": 1}}}
+        async with Workshop(tmp_path, generators=choice, max_attempts=1) as shop:
+            await shop.start()
+            while await shop.worker.work_once():
+                pass
+            assert await shop.states() == {"done": 5, "dead": 1}
+            assert {row.state for row in await shop.rows(duels)} == {"open"}
+            assert await shop.database.write(overview.retry, now()) == 1
+            while await shop.worker.work_once():
+                pass
+            assert await shop.states() == {"done": 6}
+
+    asyncio.run(play())
+
+
+def test_a_worker_that_is_stopped_gives_its_jobs_back(tmp_path):
+    async def play():
+        async with Workshop(tmp_path, worker_batch=6) as shop:
+            await shop.start()
+            stop = asyncio.Event()
+            made = asyncio.Event()
+            generate = shop.worker._generate_one
+
+            def one_then_stop(job):
+                result = generate(job)
+                shop.worker._stopping.set()
+                loop.call_soon_threadsafe(made.set)
+                return result
+
+            loop = asyncio.get_running_loop()
+            shop.worker._seconds_per_job = 0.001
+            shop.worker._generate_one = one_then_stop
+            running = asyncio.create_task(shop.worker.run(stop))
+            await made.wait()
+            stop.set()
+            await asyncio.wait_for(running, 10)
+            assert await shop.states() == {"done": 1, "queued": 5}
+            assert sorted(row.attempts for row in await shop.rows(jobs_table)) == [0, 0, 0, 0, 0, 1]
+            assert len(await shop.rows(images)) == 1
+
+    asyncio.run(play())
+
+
+def test_an_image_store_that_refuses_costs_an_attempt_and_no_worker(tmp_path):
+    async def play():
+        async with Workshop(tmp_path) as shop:
+            await shop.start()
+            folder = tmp_path / "images"
+            folder.rmdir()
+            folder.write_text("in the way")
+            await shop.worker.work_once()
+            rows = [row for row in await shop.rows(jobs_table) if row.attempts]
+            assert rows
+            assert all("could not be stored" in row.error for row in rows)
+            assert await shop.rows(images) == []
+
+    asyncio.run(play())
+
+
+def test_two_workers_share_the_queue_and_make_every_image_once(tmp_path):
+    async def play():
+        async with Workshop(tmp_path) as shop:
+            for number in range(8):
+                await shop.start(f"cat {number}")
+            second = open_database(shop.settings.database_url)
+            other = Worker(shop.settings, second, shop.store)
+            stop = asyncio.Event()
+            running = [asyncio.create_task(worker.run(stop)) for worker in (shop.worker, other)]
+            async with asyncio.timeout(30):
+                while (await shop.states())["done"] < 48:
+                    await asyncio.sleep(0.02)
+            stop.set()
+            await asyncio.gather(*running)
+            await second.close()
+            rows = await shop.rows(jobs_table)
+            assert {row.attempts for row in rows} == {1}
+            assert len({row.worker for row in rows}) == 2
+            assert len({row.job_id for row in await shop.rows(images)}) == 48
+
+    asyncio.run(play())
+
+
+def test_stored_images_have_one_form():
+    for mode in ("RGB", "RGBA", "L", "P"):
+        data = encode(Image.new(mode, (16, 16)))
+        image = Image.open(io.BytesIO(data))
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        # 4:4:4: every component is sampled once a pixel.
+        assert [(component[1], component[2]) for component in image.layer] == [(1, 1)] * 3
+    marked = Image.new("RGB", (16, 16))
+    marked.info.update(comment=b"secret", icc_profile=b"secret", exif=b"Exif\0\0secret")
+    assert b"secret" not in encode(marked)
+
+
+def test_a_worker_without_the_generator_that_was_drawn_says_so(tmp_path, plugin):
+    async def play():
+        async with Workshop(tmp_path, generators="plain") as shop:
+            await shop.start()
+            stranger = Worker(load_settings(home=tmp_path), shop.database, shop.store)
+            await stranger.work_once()
+            errors = {row.error for row in await shop.rows(jobs_table) if row.error}
+            assert errors == {"InputError: this worker's settings have no generator called 'plain'"}
+            assert jobs.DEAD not in await shop.states()
+
+    asyncio.run(play())
