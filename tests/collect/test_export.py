@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 import obstore
@@ -6,6 +7,7 @@ import pytest
 from collection import START, Collection
 from sqlalchemy import delete, update
 
+from pickapic.cli.app import main
 from pickapic.collect.export import anonymous_id, count_picks, export
 from pickapic.collect.tables import rounds
 from pickapic.dataset.manifest import LeftOut, damage, load
@@ -206,3 +208,27 @@ def test_only_an_export_is_updated_or_replaced(collection, tmp_path):
         export(collection.database_url, collection.images_url, out, secret="another" * 9)
     export(collection.database_url, collection.images_url, out, secret="another" * 9, full=True)
     assert load(out).rows() == len(collection.expected)
+
+
+def test_the_command_exports_updates_and_reports(tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    home.mkdir()
+    collection = Collection(home)
+    collection.add(["a duck", "a hat"])
+    monkeypatch.setenv("PICKAPIC_HOME", str(home))
+    monkeypatch.setenv("PICKAPIC_SECRET_KEY", SECRET)
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(tmp_path / "out"), "--title", "Hats", "--license", "mit", "--json"])
+    assert not left.value.code
+    assert json.loads(capsys.readouterr().out)["rows"] == 8
+    assert by_id(read(tmp_path / "out")) == expected(collection)
+    assert load(tmp_path / "out").about.title == "Hats"
+    collection.add(["a third"])
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(tmp_path / "out")])
+    assert not left.value.code
+    assert "12 picks" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(tmp_path / "late"), "--since", "2030-01-01"])
+    assert left.value.code == 1
+    assert "there are no picks to export since 2030-01-01" in capsys.readouterr().err

@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_examples import make, replace
 
-from pickapic.dataset.card import About
-from pickapic.dataset.manifest import MANIFEST, LeftOut, damage, load
+from pickapic.dataset.manifest import MANIFEST, About, LeftOut, damage, load
 from pickapic.dataset.read import batches, column_names, locate, read, row_counts
 from pickapic.dataset.schema import SCHEMA, SCHEMA_NO_IMAGES
 from pickapic.dataset.split import paper_split

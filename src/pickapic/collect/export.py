@@ -26,8 +26,7 @@ from sqlalchemy import Connection, Row, Select, func, inspect, select
 
 from pickapic.collect.database import open_database, parse_url
 from pickapic.collect.tables import duels, images, rounds
-from pickapic.dataset.card import About
-from pickapic.dataset.manifest import MANIFEST, LeftOut, Manifest, load
+from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, load
 from pickapic.dataset.read import batches, read
 from pickapic.dataset.schema import SCHEMA, TIE, TRAIN
 from pickapic.dataset.write import DatasetWriter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -15,25 +14,13 @@ from pickapic.dataset.stats import Stats
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What the card says beside the numbers. `notes` become a list under "How it was made"."""
-
-    title: str = "Preferences between generated images"
-    summary: str = (
-        "Each row is one judgement: a person saw two images made from the same prompt and picked the better "
-        "one, or said that neither is."
-    )
-    licence: str = "other"
-    notes: tuple[str, ...] = ()
-
-
-def render(about: About, manifest: Manifest, stats: Mapping[str, Stats], schema: pa.Schema) -> str:
+def render(manifest: Manifest, stats: Mapping[str, Stats], schema: pa.Schema) -> str:
     """Return the text of README.md for a dataset with the files of `manifest`."""
-    return "\n".join([*_front_matter(about, manifest, schema), "", *_body(about, manifest, stats, schema)])
+    return "\n".join([*_front_matter(manifest, schema), "", *_body(manifest, stats, schema)])
 
 
-def _front_matter(about: About, manifest: Manifest, schema: pa.Schema) -> list[str]:
+def _front_matter(manifest: Manifest, schema: pa.Schema) -> list[str]:
+    about = manifest.about
     # JSON strings are YAML strings, so that no title or licence can break out of its line.
     lines = ["---", f"pretty_name: {json.dumps(about.title)}", f"license: {json.dumps(about.licence)}"]
     lines += ["task_categories:", "- text-to-image", "tags:", "- human-preferences", "- pick-a-pic"]
@@ -57,7 +44,8 @@ def _front_matter(about: About, manifest: Manifest, schema: pa.Schema) -> list[s
     return lines
 
 
-def _body(about: About, manifest: Manifest, stats: Mapping[str, Stats], schema: pa.Schema) -> Iterable[str]:
+def _body(manifest: Manifest, stats: Mapping[str, Stats], schema: pa.Schema) -> Iterable[str]:
+    about = manifest.about
     yield from (f"# {about.title}", "", about.summary, "")
     yield from ("## Counts", "")
     yield from _table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,26 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What the card says beside the numbers. `notes` become a list under "How it was made"."""
+
+    title: str = "Preferences between generated images"
+    summary: str = (
+        "Each row is one judgement: a person saw two images made from the same prompt and picked the better "
+        "one, or said that neither is."
+    )
+    licence: str = "other"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a dataset in reading order, what was left out of it, and facts of how it was made."""
+    """The files of a dataset in reading order, what was left out of it, and how it was made."""
 
     shards: tuple[Shard, ...]
     left_out: tuple[LeftOut, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    about: About = About()
 
     def fact(self, name: str) -> str | None:
         """Return the fact called `name`, if there is one."""
@@ -92,6 +106,7 @@ def load(folder: Path) -> Manifest:
             tuple(Shard(**shard) for shard in content["shards"]),
             tuple(LeftOut(**item) for item in content["left_out"]),
             tuple((str(name), str(value)) for name, value in content["facts"]),
+            replace(About(**content["about"]), notes=tuple(content["about"]["notes"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged: {error}") from error

@@ -15,11 +15,11 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pickapic.dataset.card import About, render
-from pickapic.dataset.manifest import MANIFEST, LeftOut, Manifest, Shard, file_sha256
-from pickapic.dataset.read import conform, read
+from pickapic.dataset.card import render
+from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, Shard, file_sha256
+from pickapic.dataset.read import column_names, conform, read
 from pickapic.dataset.schema import IMAGE_COLUMNS, SCHEMA, SCHEMA_NO_IMAGES, require_columns
-from pickapic.dataset.stats import STATS_COLUMNS, Stats, stats
+from pickapic.dataset.stats import STATS_COLUMNS, stats
 from pickapic.records import InputError
 
 SHARD_BYTES = 500_000_000
@@ -51,6 +51,16 @@ def write(
         for split, table in tables.items():
             writer.add(split, table)
         return writer.finish(left_out)
+
+
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Count the rows in `folder` and write its README.md."""
+    counts = {split: stats(read(folder, STATS_COLUMNS, split)) for split in manifest.splits}
+    present = set(column_names(folder))
+    schema = pa.schema([field for field in SCHEMA if field.name in present])
+    partial = folder / ".README.md.partial"
+    partial.write_text(render(manifest, counts, schema), encoding="utf-8")
+    partial.replace(folder / "README.md")
 
 
 class DatasetWriter:
@@ -107,15 +117,11 @@ class DatasetWriter:
     def finish(self, left_out: tuple[LeftOut, ...] = (), facts: tuple[tuple[str, str], ...] = ()) -> Manifest:
         """Close the shards, write card and manifest, and put the folder in its place."""
         shards = tuple(shard for split in self._splits.values() for shard in split.finish())
-        manifest = Manifest(shards, left_out, facts)
-        card = render(self.about, manifest, self._stats(manifest), self.schema)
-        (self.folder / "README.md").write_text(card, encoding="utf-8")
+        manifest = Manifest(shards, left_out, facts, self.about)
+        write_card(self.folder, manifest)
         manifest.write(self.folder)
         _put_in_place(self.folder, self.out)
         return manifest
-
-    def _stats(self, manifest: Manifest) -> dict[str, Stats]:
-        return {split: stats(read(self.folder, STATS_COLUMNS, split)) for split in manifest.splits}
 
 
 class SplitWriter:

@@ -1,0 +1,64 @@
+"""`pickapic export`: the database's picks as a dataset."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pickapic.cli import output
+
+
+def export(
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Folder of the dataset; one of an earlier export is updated."),
+    ],
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only picks from this time on (UTC), into a new folder.", metavar="TIME"),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Write everything anew, in place of an earlier export.")
+    ] = False,
+    title: Annotated[str | None, typer.Option(help="Title of the dataset card.")] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Licence on the card, by its Hugging Face identifier.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write every pick of the database, with both images, as a dataset: Parquet files and a README card.
+
+    The folder opens with `datasets.load_dataset`; `pickapic dataset split` divides it. Database, images and the
+    secret key that anonymises users are those of the settings (`pickapic settings`).
+
+    Example: `pickapic export picks` and a day later again, to bring it up to date
+    """
+    from dataclasses import replace
+
+    from pickapic.collect.export import ABOUT, count_picks
+    from pickapic.collect.export import export as run
+    from pickapic.settings import load_settings, secret_key
+
+    settings = load_settings()
+    about = replace(ABOUT, title=title or ABOUT.title, licence=licence or ABOUT.licence)
+    with output.progress("exporting picks", count_picks(settings.database_url, since)) as advance:
+        done = run(
+            settings.database_url,
+            settings.images_url,
+            out,
+            secret=secret_key(settings),
+            since=since,
+            full=full,
+            about=about,
+            on_progress=advance,
+        )
+    if json:
+        output.show_json(done)
+        return
+    changes = f"{done.added:,} added" + (f", {done.removed:,} removed" if done.removed else "")
+    output.show(f"{done.rows:,} picks in {done.folder} ({changes})")
+    for item in done.left_out:
+        output.show(f"left out: {item.count:,} ({item.reason})")
