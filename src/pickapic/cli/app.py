@@ -107,12 +107,7 @@ def _root(
 
 
 def _register(app: typer.Typer, entry: Entry) -> None:
-    try:
-        command = getattr(importlib.import_module(f"pickapic.cli.{entry.name}"), entry.name)
-    except ModuleNotFoundError as error:
-        if error.name != f"pickapic.cli.{entry.name}":
-            raise
-        return
+    command = getattr(importlib.import_module(f"pickapic.cli.{entry.name}"), entry.name)
     if isinstance(command, typer.Typer):
         _split_examples(command)
         app.add_typer(command, name=entry.name, rich_help_panel=entry.panel)
