@@ -24,13 +24,16 @@ MARGIN = 2
 
 
 def draw(body: str, width: int, height: int) -> Image.Image:
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}">{body}</svg>'
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = f'<svg {names} viewBox="0 0 {width} {height}">{body}</svg>'
     data = resvg_py.svg_to_bytes(svg_string=svg, width=2 * CELL, height=2 * CELL)
     image = Image.open(io.BytesIO(bytes(data))).convert("RGBA")
     image = image.crop(image.getchannel("A").getbbox())
     inner = CELL - 2 * MARGIN
     scale = inner / max(image.size)
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
+    image = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS
+    )
     cell = Image.new("RGBA", (CELL, CELL))
     cell.paste(image, ((CELL - image.width) // 2, (CELL - image.height) // 2))
     return cell

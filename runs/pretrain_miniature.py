@@ -17,6 +17,7 @@ from random import Random
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from pickapic.miniature.depiction import Depiction
@@ -30,6 +31,7 @@ from pickapic.model.preprocess import ImageTransform
 START, END = "<|startoftext|>", "<|endoftext|>"
 TRANSFORM = ImageTransform(size=96, crop=(96, 96))
 SPREAD = Look(0.45, 0.4, 0.28, 0.35, 0.25, 0.1, 3.0, 0.25, 0.4)
+PATCHES = 36
 CHUNK = 2000
 
 
@@ -70,10 +72,14 @@ def draw_chunk(start: int) -> np.ndarray:
 def draw_all(n: int, cache: Path, processes: int) -> np.ndarray:
     path = cache / f"pictures-{n}.npy"
     if not path.exists():
-        pictures = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", np.uint8, (n, *TRANSFORM.crop, 3))
+        pictures = np.lib.format.open_memmap(
+            path.with_suffix(".part"), "w+", np.uint8, (n, *TRANSFORM.crop, 3)
+        )
         started = time.time()
         with ProcessPoolExecutor(processes) as pool:
-            for start, squares in zip(range(0, n, CHUNK), pool.map(draw_chunk, range(0, n, CHUNK)), strict=True):
+            for start, squares in zip(
+                range(0, n, CHUNK), pool.map(draw_chunk, range(0, n, CHUNK)), strict=True
+            ):
                 pictures[start : start + CHUNK] = squares
                 print(f"drawn {start + CHUNK:,} of {n:,} in {time.time() - started:.0f} s", flush=True)
         pictures.flush()
@@ -88,16 +94,28 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     words = Random(0)
     corpus = [caption(*scene_of(index)) for index in range(40_000)]
-    corpus += [" ".join(words.sample([w for kind in KINDS for w in (kind.plural, *kind.synonyms)], 8)) for _ in range(4000)]
+    corpus += [
+        " ".join(words.sample([w for kind in KINDS for w in (kind.plural, *kind.synonyms)], 8))
+        for _ in range(4000)
+    ]
     trainer = trainers.BpeTrainer(
-        vocab_size=1500, special_tokens=[START, END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=1500,
+        special_tokens=[START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, 0), (END, 1)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=START, eos_token=END, unk_token=END, pad_token=END, model_max_length=64, padding_side="right"
+        tokenizer_object=tokenizer,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=64,
+        padding_side="right",
     )
 
 
@@ -106,16 +124,27 @@ def make_model(vocabulary: int) -> CLIPModel:
     return CLIPModel(
         CLIPConfig(
             text_config={
-                "vocab_size": vocabulary, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 3,
-                "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
+                "vocab_size": vocabulary,
+                "hidden_size": 192,
+                "intermediate_size": 768,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 3,
+                "max_position_embeddings": 64,
+                "bos_token_id": 0,
+                "eos_token_id": 1,
+                "pad_token_id": 1,
             },
             vision_config={
-                "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4,
-                "image_size": TRANSFORM.crop[0], "patch_size": 16,
+                "hidden_size": 256,
+                "intermediate_size": 1024,
+                "num_hidden_layers": 4,
+                "num_attention_heads": 4,
+                "image_size": TRANSFORM.crop[0],
+                "patch_size": 16,
             },
             projection_dim=128,
         )
-    )  # fmt: skip
+    )
 
 
 def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -128,7 +157,9 @@ def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("pretrain-cache"))
     parser.add_argument("--pictures", type=int, default=100_000)
@@ -144,7 +175,11 @@ def main() -> None:
     model = make_model(len(tokenizer))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=arguments.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=arguments.lr,
+        betas=(0.9, 0.98),
+    )
     held_out = 1024
     order = np.random.default_rng(0)
     random = Random(1)
@@ -154,8 +189,11 @@ def main() -> None:
         rate = arguments.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / arguments.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
+        keep = PATCHES // 2 if step <= 0.8 * arguments.steps else PATCHES
         rows = np.sort(order.integers(held_out, arguments.pictures, arguments.batch))
-        loss = contrastive(model, tokenizer, pictures[rows], [caption(scene_of(int(i))[0], random) for i in rows])
+        loss = contrastive(
+            model, tokenizer, pictures[rows], [caption(scene_of(int(i))[0], random) for i in rows], keep
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -163,28 +201,61 @@ def main() -> None:
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         if step % 20 == 0:
-            print(f"step {step} loss {loss.item():.3f} T {model.logit_scale.exp().item():.1f} {time.time() - started:.0f} s", flush=True)
-        if step % 200 == 0 or step == arguments.steps:
-            print(f"step {step} retrieval of 32: {retrieval(model, tokenizer, pictures[:held_out]):.3f}", flush=True)
+            seconds, scale = time.time() - started, model.logit_scale.exp().item()
+            print(f"step {step} loss {loss.item():.3f} T {scale:.1f} {seconds:.0f} s", flush=True)
+        if step % 100 == 0 or step == arguments.steps:
+            print(
+                f"step {step} retrieval of 32: {retrieval(model, tokenizer, pictures[:held_out]):.3f}",
+                flush=True,
+            )
             save(model, tokenizer, arguments.out)
 
 
-def contrastive(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, squares: np.ndarray, texts: list[str]) -> torch.Tensor:
+def contrastive(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, squares: np.ndarray, texts: list[str], keep: int
+) -> torch.Tensor:
     tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    out = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=torch.from_numpy(TRANSFORM.normalize(squares)))
+    text = model.text_model(
+        input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+    ).pooler_output
+    image = encode_patches(model, torch.from_numpy(TRANSFORM.normalize(squares)), keep)
+    text, image = (
+        normalize(project(pooled))
+        for project, pooled in ((model.text_projection, text), (model.visual_projection, image))
+    )
     # The same words twice in a batch are no mistake: both pictures are right.
     same = torch.tensor([[a == b for b in texts] for a in texts], dtype=torch.float32)
     target = same / same.sum(1, keepdim=True)
-    logits = out.logits_per_image
-    return (torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, target)) / 2
+    logits = model.logit_scale.exp() * image @ text.T
+    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+
+
+def encode_patches(model: CLIPModel, pixels: torch.Tensor, keep: int) -> torch.Tensor:
+    """Encode a random `keep` of the patches (FLIP, Li et al. 2023): half of them cost half and teach nearly as much."""
+    vision = model.vision_model
+    hidden = vision.embeddings(pixels)
+    if keep < PATCHES:
+        chosen = 1 + torch.rand(len(pixels), PATCHES).argsort(1)[:, :keep]
+        chosen = torch.cat((torch.zeros(len(pixels), 1, dtype=torch.long), chosen), dim=1)
+        hidden = hidden.gather(1, chosen[:, :, None].expand(-1, -1, hidden.shape[-1]))
+    hidden = vision.encoder(inputs_embeds=vision.pre_layrnorm(hidden)).last_hidden_state
+    return vision.post_layernorm(hidden[:, 0])
 
 
 @torch.no_grad()
 def retrieval(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, squares: np.ndarray) -> float:
     right = 0
     for start in range(0, len(squares), 32):
-        tokens = tokenizer([write(scene_of(i)[0]) for i in range(start, start + 32)], padding=True, truncation=True, return_tensors="pt")
-        out = model(**{k: tokens[k] for k in ("input_ids", "attention_mask")}, pixel_values=torch.from_numpy(TRANSFORM.normalize(squares[start : start + 32])))
+        tokens = tokenizer(
+            [write(scene_of(i)[0]) for i in range(start, start + 32)],
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+        )
+        out = model(
+            **{k: tokens[k] for k in ("input_ids", "attention_mask")},
+            pixel_values=torch.from_numpy(TRANSFORM.normalize(squares[start : start + 32])),
+        )
         right += int((out.logits_per_image.argmax(1) == torch.arange(32)).sum())
     return right / len(squares)
 

@@ -35,3 +35,30 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     empty.touch()
     monkeypatch.setenv("PICKAPIC_CONFIG", str(empty))
     monkeypatch.setenv("PICKAPIC_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a 2-layer CLIP of width 32 for 32 px, random weights in the true format, and return its folder."""
+    # Imported here: most tests need no torch, and loading it takes seconds.
+    import torch
+    from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+
+    from pickapic.model.clip import MINIATURE, Clip
+    from pickapic.model.preprocess import ImageTransform
+    from pickapic.train.checkpoint import save_model
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURE)
+    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    tokens = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = CLIPConfig(
+        text_config={**layers, **text, **tokens},
+        vision_config={**layers, "image_size": 32, "patch_size": 8},
+        projection_dim=16,
+    )
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    transform = ImageTransform(size=32, crop=(32, 32))
+    save_model(Clip(CLIPModel(config), tokenizer, transform, torch.device("cpu")), folder)
+    return folder

@@ -58,7 +58,10 @@ def test_a_person_is_the_same_person_every_time(population):
 def test_the_careless_are_a_known_share(population):
     habits = [population.person(index).habit for index in range(population.size)]
     assert habits.count("honest") / len(habits) == pytest.approx(1 - CARELESS, abs=0.02)
-    assert all(habits.count(habit) / len(habits) == pytest.approx(CARELESS / 3, abs=0.012) for habit in ("fast", "left", "random"))
+    assert all(
+        habits.count(habit) / len(habits) == pytest.approx(CARELESS / 3, abs=0.012)
+        for habit in ("fast", "left", "random")
+    )
 
 
 def test_the_careless_behave_as_named(population):

@@ -1,4 +1,4 @@
-"""A small random CLIP checkpoint in the true format, and a dataset with a taste that pixels show: brighter is better."""
+"""A dataset of people who like brighter pictures better."""
 
 import io
 from datetime import datetime, timedelta
@@ -6,35 +6,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from pickapic.dataset.schema import SCHEMA
 from pickapic.dataset.write import write
-from pickapic.model.clip import MINIATURE, Clip
-from pickapic.model.preprocess import ImageTransform
-from pickapic.train.checkpoint import save_model
-
-
-@pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory):
-    """A folder with a 2-layer CLIP of width 32 for 32 px."""
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(MINIATURE)
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={
-            **layers, "vocab_size": len(tokenizer), "max_position_embeddings": 64,
-            "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
-        },
-        vision_config={**layers, "image_size": 32, "patch_size": 8},
-        projection_dim=16,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
-    transform = ImageTransform(size=32, crop=(32, 32))
-    save_model(Clip(CLIPModel(config), tokenizer, transform, torch.device("cpu")), folder)
-    return folder
 
 
 def jpeg(level, rng):

@@ -9,10 +9,11 @@ import pytest
 from pickapic.dataset.read import read
 from pickapic.model.preprocess import ImageTransform, open_picture
 from pickapic.records import InputError
-from pickapic.train.batches import COLUMNS, Examples, prefetched, shuffled_rows
+from pickapic.train.batches import COLUMNS, Examples, prefetched, rounds_of_prompts, shuffled_rows
 from pickapic.train.loop import split_batch
 
 TRANSFORM = ImageTransform(size=32, crop=(32, 32))
+ALONE = rounds_of_prompts(["same"] * 10, together=1)
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +28,25 @@ def replaced(table, column, row, value):
 
 
 def test_every_row_comes_once_an_epoch_in_a_seeded_order():
-    drawn = np.concatenate(list(shuffled_rows(10, 4, steps=5, seed=1)))
+    drawn = np.concatenate(list(shuffled_rows(ALONE, 4, steps=5, seed=1)))
     assert Counter(drawn.tolist()) == Counter(dict.fromkeys(range(10), 2))
     assert drawn[:10].tolist() != drawn[10:].tolist()
-    assert np.array_equal(drawn, np.concatenate(list(shuffled_rows(10, 4, steps=5, seed=1))))
-    assert not np.array_equal(drawn, np.concatenate(list(shuffled_rows(10, 4, steps=5, seed=2))))
+    assert np.array_equal(drawn, np.concatenate(list(shuffled_rows(ALONE, 4, steps=5, seed=1))))
+    assert not np.array_equal(drawn, np.concatenate(list(shuffled_rows(ALONE, 4, steps=5, seed=2))))
+
+
+def test_rounds_of_a_prompt_stay_together_and_none_is_lost():
+    captions = list("abacabbca")
+    groups = rounds_of_prompts(captions, together=3)
+    assert [group.tolist() for group in groups] == [[0, 2, 4], [8], [1, 5, 6], [3, 7]]
+    drawn = np.concatenate(list(shuffled_rows(groups, 3, steps=6, seed=1)))
+    assert Counter(drawn.tolist()) == Counter(dict.fromkeys(range(9), 2))
+    place = {row: position for position, row in enumerate(drawn[:9].tolist())}
+    assert [place[row] - place[0] for row in (2, 4)] == [1, 2]
 
 
 def test_a_batch_larger_than_the_data_repeats_it():
-    assert Counter(next(shuffled_rows(3, 6, 1, 0)).tolist()) == {0: 2, 1: 2, 2: 2}
+    assert Counter(next(shuffled_rows(ALONE[:3], 6, 1, 0)).tolist()) == {0: 2, 1: 2, 2: 2}
 
 
 def test_a_batch_is_what_the_rows_say(table):
@@ -95,6 +106,8 @@ def test_a_missing_column_and_an_empty_split_are_refused(table):
         Examples(table.drop_columns(["jpg_0"]), TRANSFORM, "train")
     with pytest.raises(InputError, match="no labelled example"):
         Examples(table.slice(0, 0), TRANSFORM, "train")
-    unlabelled = table.set_column(table.column_names.index("has_label"), "has_label", pa.array([False] * table.num_rows))
+    unlabelled = table.set_column(
+        table.column_names.index("has_label"), "has_label", pa.array([False] * table.num_rows)
+    )
     with pytest.raises(InputError, match="no labelled example"):
         Examples(unlabelled, TRANSFORM, "train")

@@ -22,7 +22,13 @@ def test_changes_are_applied_over_the_file(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('model = "somewhere"\nsteps = 7\n')
     config = load_config(file, ["steps=9", "lr=1e-5", "data=/a folder/with=signs", "patience = 2"])
-    assert (config.model, config.steps, config.lr, config.data, config.patience) == ("somewhere", 9, 1e-5, "/a folder/with=signs", 2)
+    assert (config.model, config.steps, config.lr, config.data, config.patience) == (
+        "somewhere",
+        9,
+        1e-5,
+        "/a folder/with=signs",
+        2,
+    )
 
 
 @pytest.mark.parametrize(

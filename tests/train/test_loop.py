@@ -56,7 +56,9 @@ def test_the_best_checkpoint_opens_in_transformers(run, brightness):
 
 
 def test_the_best_checkpoint_is_the_step_that_validated_best(run, config, brightness):
-    accuracies = {point.step: point.validation_accuracy for point in run.points if point.validation_accuracy is not None}
+    accuracies = {
+        point.step: point.validation_accuracy for point in run.points if point.validation_accuracy is not None
+    }
     assert list(accuracies) == [20, 40, 60, 80]
     assert accuracies[run.best_step] == max(accuracies.values())
     examples = Examples(read(brightness, COLUMNS, "validation_unique"), load_clip(run.folder).transform, "v")
@@ -110,10 +112,22 @@ def test_patience_stops_a_run_that_no_longer_improves(config, tmp_path):
 
 
 def test_frozen_layers_stay_and_the_others_move(config, tiny_clip, tmp_path):
-    run = train(replace(config, out=str(tmp_path / "out"), steps=3, validate_every=3, freeze_vision_layers=1, freeze_text_layers=2))
+    run = train(
+        replace(
+            config,
+            out=str(tmp_path / "out"),
+            steps=3,
+            validate_every=3,
+            freeze_vision_layers=1,
+            freeze_text_layers=2,
+        )
+    )
     before, after = (CLIPModel.from_pretrained(folder).state_dict() for folder in (tiny_clip, run.folder))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert not any(name.startswith(("vision_model.embeddings", "vision_model.encoder.layers.0", "text_model.encoder")) for name in moved)
+    assert not any(
+        name.startswith(("vision_model.embeddings", "vision_model.encoder.layers.0", "text_model.encoder"))
+        for name in moved
+    )
     assert any(name.startswith("vision_model.encoder.layers.1") for name in moved)
 
 

@@ -1,1 +1,1 @@
-
+"""The command line: one file a command, each importing what it runs only when it runs."""

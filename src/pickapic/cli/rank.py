@@ -21,8 +21,8 @@ def rank(
 
     Example: `pickapic rank --prompt "a red fox in the snow" --scorer miniature one.png two.png three.png`
     """
-    from pickapic.ranking import rank as best_of
     from pickapic.cli.models import scorer_for
+    from pickapic.ranking import rank as best_of
 
     loaded = scorer_for(scorer, model)
     ranked = best_of(prompt, images, loaded, top_k or len(images))

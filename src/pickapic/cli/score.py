@@ -11,7 +11,10 @@ from pickapic.cli import output
 
 
 def score(
-    inputs: Annotated[list[str], typer.Argument(help="Image files (with --prompt), or one dataset.", metavar="IMG...|DATASET")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Image files (with --prompt), or one dataset.", metavar="IMG...|DATASET"),
+    ],
     prompt: Annotated[str | None, typer.Option(help="What the images should show.")] = None,
     scorer: Annotated[str, typer.Option(help="Scorer: see `pickapic plugins`.")] = "pickscore",
     model: Annotated[str | None, typer.Option(help="Checkpoint: a folder or a hub id.")] = None,
@@ -35,7 +38,9 @@ def score(
         return
     scores = loaded.score(prompt, inputs)
     if json:
-        output.show_json([{"image": image, "score": value} for image, value in zip(inputs, scores.tolist(), strict=True)])
+        output.show_json(
+            [{"image": image, "score": value} for image, value in zip(inputs, scores.tolist(), strict=True)]
+        )
         return
     output.show_table(("image", "score"), zip(inputs, scores.tolist(), strict=True))
 

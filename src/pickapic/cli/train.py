@@ -11,7 +11,10 @@ from pickapic.cli import output
 
 def train(
     config: Annotated[str, typer.Argument(help="A TOML file, or a packaged one: miniature, pickscore_h14.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Tune a CLIP model on people's picks, as PickScore was.
@@ -34,10 +37,14 @@ def train(
             advance(1)
             if point.validation_loss is not None:
                 accuracy = point.validation_accuracy or float("nan")
-                output.say(f"step {point.step}: validation loss {point.validation_loss:.4f}, accuracy {accuracy:.3f}")
+                output.say(
+                    f"step {point.step}: validation loss {point.validation_loss:.4f}, accuracy {accuracy:.3f}"
+                )
 
         result = run(chosen, on_step)
     if json:
         output.show_json(result)
         return
-    output.show(f"best step {result.best_step} of {len(result.points)} in {result.seconds:.0f} s: {result.folder}")
+    output.show(
+        f"best step {result.best_step} of {len(result.points)} in {result.seconds:.0f} s: {result.folder}"
+    )

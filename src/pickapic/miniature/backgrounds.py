@@ -37,7 +37,9 @@ def background(name: str | None, variant: int) -> Image.Image:
 def gradient(top: Color, bottom: Color, height: int = SIDE) -> Image.Image:
     """Return a vertical gradient, SIDE wide."""
     ramp = Image.linear_gradient("L").resize((SIDE, height))
-    return Image.composite(Image.new("RGB", (SIDE, height), bottom), Image.new("RGB", (SIDE, height), top), ramp)
+    return Image.composite(
+        Image.new("RGB", (SIDE, height), bottom), Image.new("RGB", (SIDE, height), top), ramp
+    )
 
 
 def _ground(image: Image.Image, top: Color, bottom: Color, horizon: int) -> ImageDraw.ImageDraw:
@@ -71,7 +73,9 @@ def _forest(random: Random) -> Image.Image:
             draw.rectangle((x - 4, base - 60, x + 4, base), fill=(84, 60, 40))
             for step in range(3):
                 y = base - 40 - 32 * step
-                draw.polygon([(x - wide + 8 * step, y + 20), (x + wide - 8 * step, y + 20), (x, y - 34)], fill=shade)
+                draw.polygon(
+                    [(x - wide + 8 * step, y + 20), (x + wide - 8 * step, y + 20), (x, y - 34)], fill=shade
+                )
     return image
 
 
@@ -101,7 +105,9 @@ def _space(random: Random) -> Image.Image:
         x, y, r = random.randrange(SIDE), random.randrange(SIDE), random.choice((0, 1, 1, 2))
         draw.ellipse((x - r, y - r, x + r, y + r), fill=(255, 250, 230))
     x, y, r = random.randrange(30, 226), random.randrange(24, 80), random.randrange(18, 34)
-    draw.ellipse((x - r, y - r, x + r, y + r), fill=random.choice(((214, 120, 80), (120, 170, 220), (210, 180, 120))))
+    draw.ellipse(
+        (x - r, y - r, x + r, y + r), fill=random.choice(((214, 120, 80), (120, 170, 220), (210, 180, 120)))
+    )
     draw.arc((x - 2 * r, y - r // 2, x + 2 * r, y + r // 2), 340, 200, fill=(230, 210, 170), width=4)
     return image
 
@@ -130,7 +136,10 @@ def _snow(random: Random) -> Image.Image:
     for _ in range(3):
         x, tall = random.randrange(0, SIDE), random.randrange(60, 110)
         draw.polygon([(x - tall, 176), (x + tall, 176), (x, 176 - tall)], fill=(150, 170, 196))
-        draw.polygon([(x - tall // 3, 176 - 2 * tall // 3), (x + tall // 3, 176 - 2 * tall // 3), (x, 176 - tall)], fill=(250, 252, 255))
+        draw.polygon(
+            [(x - tall // 3, 176 - 2 * tall // 3), (x + tall // 3, 176 - 2 * tall // 3), (x, 176 - tall)],
+            fill=(250, 252, 255),
+        )
     _hills(draw, random, (244, 248, 253), 240, 70)
     for _ in range(60):
         x, y, r = random.randrange(SIDE), random.randrange(SIDE), random.choice((1, 2))
@@ -180,7 +189,10 @@ def _meadow(random: Random) -> Image.Image:
             draw.ellipse((x + dx - 16, y - 10, x + dx + 16, y + 12), fill=(255, 255, 255))
     for _ in range(40):
         x, y = random.randrange(SIDE), random.randrange(170, SIDE)
-        draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=random.choice(((255, 255, 255), (255, 220, 90), (240, 120, 150))))
+        draw.ellipse(
+            (x - 2, y - 2, x + 2, y + 2),
+            fill=random.choice(((255, 255, 255), (255, 220, 90), (240, 120, 150))),
+        )
     return image
 
 

@@ -32,7 +32,9 @@ class Depiction:
 @functools.lru_cache(maxsize=100_000)
 def depict(prompt: str, model: Model, seed: int, guidance_scale: float) -> Depiction:
     """Return what `model` draws for `prompt` with this seed and guidance scale (usually 3 to 12)."""
-    digest = hashlib.blake2b(f"{model.name}\0{seed}\0{guidance_scale:.4f}\0{prompt}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        f"{model.name}\0{seed}\0{guidance_scale:.4f}\0{prompt}".encode(), digest_size=8
+    ).digest()
     random = Random(int.from_bytes(digest))
     asked = read(prompt)
     drawn = _with_faults(asked, model, guidance_scale, random)

@@ -48,10 +48,26 @@ TOLERANCE = Look(
 """How far from pleasing costs one unit of displeasure, attribute by attribute."""
 
 _BOUNDS = Look(
-    exposure=0.9, saturation=2.2, contrast=1.9, cast=1.0, subject=1.9, off_center=0.42, clutter=16.0, style_strength=1.0, relief=1.0
+    exposure=0.9,
+    saturation=2.2,
+    contrast=1.9,
+    cast=1.0,
+    subject=1.9,
+    off_center=0.42,
+    clutter=16.0,
+    style_strength=1.0,
+    relief=1.0,
 )
 _FLOORS = Look(
-    exposure=-1.1, saturation=0.05, contrast=0.45, cast=-1.0, subject=0.35, off_center=0.0, clutter=0.0, style_strength=0.0, relief=0.0
+    exposure=-1.1,
+    saturation=0.05,
+    contrast=0.45,
+    cast=-1.0,
+    subject=0.35,
+    off_center=0.0,
+    clutter=0.0,
+    style_strength=0.0,
+    relief=0.0,
 )
 ATTRIBUTES = tuple(field.name for field in fields(Look))
 
@@ -60,7 +76,9 @@ def vary(center: Look, spread: Look, random: Random) -> Look:
     """Draw a look around `center`: a normal deviate of `spread` in each attribute, kept within what can be drawn."""
     values = (
         min(high, max(low, random.gauss(mean, sigma)))
-        for mean, sigma, low, high in zip(astuple(center), astuple(spread), astuple(_FLOORS), astuple(_BOUNDS), strict=True)
+        for mean, sigma, low, high in zip(
+            astuple(center), astuple(spread), astuple(_FLOORS), astuple(_BOUNDS), strict=True
+        )
     )
     return Look(*values)
 

@@ -65,22 +65,43 @@ def _faults(scale: float, **especially: float) -> MappingProxyType[str, float]:
 
 AURORA = Model("miniature-aurora", "fluent", _faults(0.55), Look(relief=0.85, off_center=0.05, clutter=0.5))
 BRAMBLE = Model(
-    "miniature-bramble", "noto", _faults(0.7, count=0.20), Look(exposure=-0.15, cast=0.15, off_center=0.06, clutter=2.0)
+    "miniature-bramble",
+    "noto",
+    _faults(0.7, count=0.20),
+    Look(exposure=-0.15, cast=0.15, off_center=0.06, clutter=2.0),
 )
 COBALT = Model(
-    "miniature-cobalt", "noto", _faults(0.85, color=0.26), Look(saturation=0.85, cast=-0.35, relief=0.5, off_center=0.06)
+    "miniature-cobalt",
+    "noto",
+    _faults(0.85, color=0.26),
+    Look(saturation=0.85, cast=-0.35, relief=0.5, off_center=0.06),
 )
 DUNE = Model(
-    "miniature-dune", "twemoji", _faults(1.1), Look(exposure=0.35, contrast=0.92, subject=0.85, relief=0.45, off_center=0.10)
+    "miniature-dune",
+    "twemoji",
+    _faults(1.1),
+    Look(exposure=0.35, contrast=0.92, subject=0.85, relief=0.45, off_center=0.10),
 )
 EMBER = Model(
-    "miniature-ember", "twemoji", _faults(0.9, style=0.30), Look(saturation=1.45, contrast=1.30, cast=0.30, clutter=2.0, off_center=0.09)
+    "miniature-ember",
+    "twemoji",
+    _faults(0.9, style=0.30),
+    Look(saturation=1.45, contrast=1.30, cast=0.30, clutter=2.0, off_center=0.09),
 )
 FJORD = Model(
     "miniature-fjord",
     "fluent",
     _faults(1.5),
-    Look(exposure=-0.40, saturation=0.75, contrast=0.85, subject=0.75, relief=0.25, off_center=0.14, clutter=4.0, style_strength=0.7),
+    Look(
+        exposure=-0.40,
+        saturation=0.75,
+        contrast=0.85,
+        subject=0.75,
+        relief=0.25,
+        off_center=0.14,
+        clutter=4.0,
+        style_strength=0.7,
+    ),
 )
 
 MODELS = (AURORA, BRAMBLE, COBALT, DUNE, EMBER, FJORD)

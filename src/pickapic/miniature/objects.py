@@ -66,8 +66,8 @@ alien | aliens | martian extraterrestrial | alien
 ghost | ghosts | spirit phantom specter wraith | ghost
 skull | skulls | skeleton skeletal | skull
 # person
-woman | women | girl lady queen princess goddess female heroine witch actress bride mother nurse ballerina model | woman
-man | men | boy guy king prince warrior male wizard knight actor person human soldier samurai pirate father portrait people child | man
+woman | women | girl lady queen princess goddess female heroine witch actress bride mother ballerina model | woman
+man | men | boy guy king prince warrior male wizard knight actor person human soldier samurai pirate portrait | man
 astronaut | astronauts | cosmonaut spaceman | astronaut
 # fruit
 apple | apples | | red-apple

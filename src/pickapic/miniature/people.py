@@ -68,10 +68,16 @@ class Person:
 
     def judge(self, left: ImageFacts, right: ImageFacts, round_number: int) -> Judgement:
         """Answer a round; the same images in the same round always get the same answer."""
-        random = self._random(f"{left.model}{left.seed}{left.guidance_scale}", f"{right.model}{right.seed}{right.guidance_scale}", round_number)
+        random = self._random(
+            f"{left.model}{left.seed}{left.guidance_scale}",
+            f"{right.model}{right.seed}{right.guidance_scale}",
+            round_number,
+        )
         if self.habit != "honest":
             return self._careless(random)
-        difference = self.liking(left.prompt, depiction_of(left)) - self.liking(right.prompt, depiction_of(right))
+        difference = self.liking(left.prompt, depiction_of(left)) - self.liking(
+            right.prompt, depiction_of(right)
+        )
         difference += random.gauss(0.0, self.noise)
         seconds = 0.9 + random.lognormvariate(0.5, 0.45) / (0.6 + min(2.0, abs(difference)))
         if abs(difference) < self.indifference:
@@ -84,10 +90,17 @@ class Person:
 
     def _careless(self, random: Random) -> Judgement:
         if self.habit == "fast":
-            return Judgement(random.choices(("left", "right", "tie"), (0.45, 0.45, 0.10))[0], random.uniform(0.25, 0.8))
+            return Judgement(
+                random.choices(("left", "right", "tie"), (0.45, 0.45, 0.10))[0], random.uniform(0.25, 0.8)
+            )
         if self.habit == "left":
-            return Judgement("left" if random.random() < 0.92 else "right", 0.5 + random.lognormvariate(0.2, 0.4))
-        return Judgement(random.choices(("left", "right", "tie"), (0.43, 0.43, 0.14))[0], 0.9 + random.lognormvariate(0.5, 0.45))
+            return Judgement(
+                "left" if random.random() < 0.92 else "right", 0.5 + random.lognormvariate(0.2, 0.4)
+            )
+        return Judgement(
+            random.choices(("left", "right", "tie"), (0.43, 0.43, 0.14))[0],
+            0.9 + random.lognormvariate(0.5, 0.45),
+        )
 
     def _random(self, *key: object) -> Random:
         text = "\0".join(map(str, (self.seed, self.index, *key)))
@@ -98,7 +111,9 @@ class Person:
 def _liking(person: Person, prompt: str, depiction: Depiction) -> float:
     present = (adherence(read(prompt), depiction.scene) - ADHERENCE_MEAN) / ADHERENCE_SD
     costs = displeasure(depiction.look, person.ideal)
-    cost = sum(weight * cost for weight, cost in zip(person.attribute_weights, costs, strict=True)) / len(ATTRIBUTES)
+    cost = sum(weight * cost for weight, cost in zip(person.attribute_weights, costs, strict=True)) / len(
+        ATTRIBUTES
+    )
     return person.adherence_weight * present + person.look_weight * (-cost - LOOK_MEAN) / LOOK_SD
 
 

@@ -61,7 +61,12 @@ def _draw_things(image: Image.Image, scene: Scene, sprite_set: str, look: Look, 
                 0.5 + (box.x - 0.5) * look.subject + dx + x * group + random.uniform(-0.012, 0.012),
                 0.5 + (box.y - 0.5) * look.subject + dy + y * group + random.uniform(-0.012, 0.012),
             )
-            _paste(image, _shaped(thing, sprite_set, mirrored, max(8, round(group * scale * SIDE))), center, look.relief)
+            _paste(
+                image,
+                _shaped(thing, sprite_set, mirrored, max(8, round(group * scale * SIDE))),
+                center,
+                look.relief,
+            )
 
 
 def _arrange(scene: Scene, random: Random) -> list[_Box]:
@@ -80,7 +85,7 @@ def _arrange(scene: Scene, random: Random) -> list[_Box]:
         boxes = [_Box(0.5, 0.27, 0.42), _Box(0.5, 0.74, 0.42)]
         third = [_Box(0.36, 0.28, 0.38), _Box(0.36, 0.74, 0.38), _Box(0.78, 0.54, 0.34)]
         swap = relation == "below"
-    chosen = boxes if n == 2 else third  # noqa: PLR2004 - two or three things
+    chosen = boxes if n == 2 else third
     if swap:
         chosen[0], chosen[1] = chosen[1], chosen[0]
     return chosen
@@ -90,7 +95,11 @@ def _arrange(scene: Scene, random: Random) -> list[_Box]:
 def _shaped(thing: Thing, sprite_set: str, mirrored: bool, side: int) -> Image.Image:
     art = _tinted(sprite_set, thing.kind, thing.color)
     scale = side / max(art.size)
-    art = art.resize((max(1, round(art.width * scale)), max(1, round(art.height * scale))), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    art = art.resize(
+        (max(1, round(art.width * scale)), max(1, round(art.height * scale))),
+        Image.Resampling.BILINEAR,
+        reducing_gap=2.0,
+    )
     return ImageOps.mirror(art) if mirrored else art
 
 
@@ -104,8 +113,16 @@ def _tinted(sprite_set: str, kind: str, color: str | None) -> Image.Image:
     grey = ImageOps.autocontrast(art.convert("L"), cutoff=2, mask=alpha)
     red, green, blue = COLORS[color]
     lift = 0.9 if color == "white" else 0.35 if color == "black" else 0.6
-    light = (red + round((255 - red) * lift), green + round((255 - green) * lift), blue + round((255 - blue) * lift))
-    dark = (red * 5 // 9, green * 5 // 9, blue * 5 // 9) if color == "white" else (red // 4, green // 4, blue // 4)
+    light = (
+        red + round((255 - red) * lift),
+        green + round((255 - green) * lift),
+        blue + round((255 - blue) * lift),
+    )
+    dark = (
+        (red * 5 // 9, green * 5 // 9, blue * 5 // 9)
+        if color == "white"
+        else (red // 4, green // 4, blue // 4)
+    )
     tinted = ImageOps.colorize(grey, dark, light, COLORS[color])
     tinted.putalpha(alpha)
     return tinted
@@ -113,7 +130,7 @@ def _tinted(sprite_set: str, kind: str, color: str | None) -> Image.Image:
 
 def _paste(image: Image.Image, art: Image.Image, center: tuple[float, float], relief: float) -> None:
     x, y = round(center[0] * SIDE - art.width / 2), round(center[1] * SIDE - art.height / 2)
-    if relief > 0.05:  # noqa: PLR2004 - below, a shadow cannot be seen
+    if relief > 0.05:
         shadow = _shadow(art.width, max(6, art.width // 4), round(170 * relief))
         image.paste((10, 10, 20), (x, y + art.height - shadow.height // 2), shadow)
     image.paste(art, (x, y), art)
@@ -187,7 +204,7 @@ def _light(image: Image.Image, look: Look) -> Image.Image:
         matrix += [value * contrast * gain * warm[channel] for value in row]
         matrix.append(offset * gain)
     graded = image.convert("RGB", tuple(matrix))
-    if look.relief > 0.05:  # noqa: PLR2004 - as above
+    if look.relief > 0.05:
         strength = look.relief * 0.6
         graded.paste((8, 8, 20), None, _vignette().point(lambda value: round(value * strength)))
     return graded

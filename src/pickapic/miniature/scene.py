@@ -37,7 +37,18 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "in the desert": ("desert", "dune", "dunes", "sahara", "wasteland"),
     "at sunset": ("sunset", "dusk", "sunrise", "dawn"),
     "at night": ("night", "midnight", "dark", "moonlight", "nighttime"),
-    "in a meadow": ("meadow", "field", "grass", "garden", "park", "hill", "hills", "landscape", "mountain", "mountains"),
+    "in a meadow": (
+        "meadow",
+        "field",
+        "grass",
+        "garden",
+        "park",
+        "hill",
+        "hills",
+        "landscape",
+        "mountain",
+        "mountains",
+    ),
 }
 """The ten backgrounds, as a prompt of ours says them, and other words that mean them."""
 
@@ -52,7 +63,19 @@ STYLES: dict[str, tuple[str, ...]] = {
 }
 """The seven styles and the words that ask for them; a prompt without one asks for no style."""
 
-_COUNTS = {"a": 1, "an": 1, "one": 1, "single": 1, "two": 2, "pair": 2, "couple": 2, "three": 3, "four": 4, "several": 4, "many": 4}
+_COUNTS = {
+    "a": 1,
+    "an": 1,
+    "one": 1,
+    "single": 1,
+    "two": 2,
+    "pair": 2,
+    "couple": 2,
+    "three": 3,
+    "four": 4,
+    "several": 4,
+    "many": 4,
+}
 _NUMBER_WORDS = {2: "two", 3: "three", 4: "four"}
 _SIZES: dict[str, Size] = {
     "small": "small", "tiny": "small", "little": "small", "miniature": "small",

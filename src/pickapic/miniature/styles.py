@@ -13,7 +13,9 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 def _grain(side: int, low: int, softness: float) -> Image.Image:
     """Return a paper grain, RGB, values `low`..255."""
     random = Random(7)
-    noise = Image.frombytes("L", (side, side), random.randbytes(side * side)).filter(ImageFilter.GaussianBlur(softness))
+    noise = Image.frombytes("L", (side, side), random.randbytes(side * side)).filter(
+        ImageFilter.GaussianBlur(softness)
+    )
     noise = ImageOps.autocontrast(noise, cutoff=2)
     return noise.point(lambda value: low + (255 - low) * value // 255).convert("RGB")
 
@@ -28,7 +30,11 @@ def watercolor(image: Image.Image) -> Image.Image:
 
 def pixel_art(image: Image.Image) -> Image.Image:
     """Large square pixels in few colours."""
-    small = image.resize((40, 40), Image.Resampling.BOX).quantize(20, method=Image.Quantize.FASTOCTREE).convert("RGB")
+    small = (
+        image.resize((40, 40), Image.Resampling.BOX)
+        .quantize(20, method=Image.Quantize.FASTOCTREE)
+        .convert("RGB")
+    )
     return small.resize(image.size, Image.Resampling.NEAREST)
 
 
@@ -39,7 +45,9 @@ def pencil_sketch(image: Image.Image) -> Image.Image:
     dodge = ImageChops.subtract(grey.filter(ImageFilter.GaussianBlur(6)), grey)
     strokes = ImageChops.subtract(lines, dodge.point(lambda value: min(255, 3 * value)))
     shade = grey.point(lambda value: 190 + 65 * value // 255)
-    drawn = ImageChops.multiply(ImageChops.multiply(strokes, shade), _grain(image.width, 226, 1.0).convert("L"))
+    drawn = ImageChops.multiply(
+        ImageChops.multiply(strokes, shade), _grain(image.width, 226, 1.0).convert("L")
+    )
     return drawn.point(lambda value: max(0, (8 * value - 740) // 5)).convert("RGB")
 
 
@@ -56,7 +64,9 @@ def oil_painting(image: Image.Image) -> Image.Image:
     """Thick dabs of paint with a light on their ridges."""
     small = image.resize((96, 96), Image.Resampling.BOX).filter(ImageFilter.MedianFilter(5))
     dabs = ImageEnhance.Color(small).enhance(1.25).resize(image.size, Image.Resampling.BICUBIC)
-    ridges = ImageChops.add(dabs, _grain(image.width, 0, 2.2), scale=1.0, offset=-128).filter(ImageFilter.EMBOSS)
+    ridges = ImageChops.add(dabs, _grain(image.width, 0, 2.2), scale=1.0, offset=-128).filter(
+        ImageFilter.EMBOSS
+    )
     return Image.blend(dabs, ImageChops.overlay(dabs, ridges), 0.6)
 
 
@@ -67,7 +77,9 @@ def black_and_white(image: Image.Image) -> Image.Image:
 
 def poster(image: Image.Image) -> Image.Image:
     """Flat areas of few strong colours inside dark outlines."""
-    smooth = image.resize((128, 128), Image.Resampling.BOX).filter(ImageFilter.MedianFilter(3)).resize(image.size)
+    smooth = (
+        image.resize((128, 128), Image.Resampling.BOX).filter(ImageFilter.MedianFilter(3)).resize(image.size)
+    )
     flat = ImageOps.posterize(ImageEnhance.Color(smooth).enhance(1.5), 2)
     edges = image.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.MaxFilter(3))
     outline = edges.point(lambda value: 0 if value > 40 else 255).convert("RGB")

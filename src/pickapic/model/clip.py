@@ -35,7 +35,9 @@ class Clip:
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Tokenize prompts, padded to the longest and cut at the model's length with the end token kept."""
         limit = self.model.config.text_config.max_position_embeddings
-        batch = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        )
         return {name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
     def text_features(self, tokens: dict[str, Tensor]) -> Tensor:
@@ -101,7 +103,9 @@ def _download(hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"{hub_id}: no such folder, and it could not be fetched from the hub ({error})") from error
+        raise InputError(
+            f"{hub_id}: no such folder, and it could not be fetched from the hub ({error})"
+        ) from error
 
 
 def _check_is_clip(folder: Path) -> None:

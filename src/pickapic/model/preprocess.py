@@ -53,7 +53,9 @@ class ImageTransform:
         if image.size != target:
             image = image.resize(target, self.resample)
         left, top = (image.width - width) // 2, (image.height - height) // 2
-        if left < 0 or top < 0:  # smaller than the crop: transformers pads with black, a crop box outside does the same
+        if (
+            left < 0 or top < 0
+        ):  # smaller than the crop: transformers pads with black, a crop box outside does the same
             left, top = -((width - image.width + 1) // 2), -((height - image.height + 1) // 2)
         return np.asarray(image.crop((left, top, left + width, top + height)))
 
@@ -129,7 +131,7 @@ def open_picture(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:  # noqa: PLR2004
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise InputError(f"an image array must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
         return Image.fromarray(picture)
     name = "the image" if isinstance(picture, bytes) else os.fspath(picture)

@@ -36,7 +36,9 @@ class AestheticScorer:
         """Return float32 (n,): one rating an image; the prompts are not read."""
         if not len(images):
             return np.empty(0, np.float32)
-        return (self._clip.image_features(images) @ self._weight + self._bias).cpu().numpy().astype(np.float32)
+        return (
+            (self._clip.image_features(images) @ self._weight + self._bias).cpu().numpy().astype(np.float32)
+        )
 
     def score_matrix(self, prompts: Sequence[str], images: Sequence[Picture]) -> NDArray[np.float32]:
         """Return float32 (m, n): the same ratings for every prompt."""
@@ -44,7 +46,11 @@ class AestheticScorer:
 
 
 def load(
-    model: str = "miniature", head: str | None = None, device: str = "auto", dtype: str = "auto", name: str = "aesthetic"
+    model: str = "miniature",
+    head: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    name: str = "aesthetic",
 ) -> AestheticScorer:
     """Return an aesthetic predictor.
 
@@ -59,7 +65,9 @@ def load(
         InputError: no head given for another model, or its width is not the model's.
     """
     if head is None and model != "miniature":
-        raise InputError(f"the aesthetic scorer over {model} needs head=FILE, a safetensors file with weight and bias")
+        raise InputError(
+            f"the aesthetic scorer over {model} needs head=FILE, a safetensors file with weight and bias"
+        )
     clip = ClipScorer(load_clip(model, device, dtype))
     path = MINIATURE / HEAD if head is None else Path(head)
     if not path.is_file():
@@ -67,5 +75,13 @@ def load(
     tensors = load_file(path)
     width = clip.clip.model.config.projection_dim
     if set(tensors) != {"weight", "bias"} or tensors["weight"].shape != (width,):
-        raise InputError(f"{path}: expected weight ({width},) and bias (), found " + ", ".join(f"{k} {tuple(v.shape)}" for k, v in tensors.items()))
-    return AestheticScorer(clip, tensors["weight"].float().to(clip.clip.device), tensors["bias"].float().to(clip.clip.device), name)
+        raise InputError(
+            f"{path}: expected weight ({width},) and bias (), found "
+            + ", ".join(f"{k} {tuple(v.shape)}" for k, v in tensors.items())
+        )
+    return AestheticScorer(
+        clip,
+        tensors["weight"].float().to(clip.clip.device),
+        tensors["bias"].float().to(clip.clip.device),
+        name,
+    )

@@ -45,7 +45,9 @@ class ClipScorer:
         """
         rows = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
         if len(rows) != len(images):
-            raise InputError(f"{len(rows)} prompts for {len(images)} images: give one prompt, or one for each image")
+            raise InputError(
+                f"{len(rows)} prompts for {len(images)} images: give one prompt, or one for each image"
+            )
         scores = [
             (self.text_features(rows[start : start + len(features)]) * features).sum(-1)
             for start, features in self._image_batches(images)
@@ -57,7 +59,9 @@ class ClipScorer:
         """Return float32 (m, n): every prompt with every image, each encoded once."""
         texts = self.text_features(list(prompts))
         columns = [texts @ features.T for _, features in self._image_batches(images)]
-        return self._on_scale(torch.cat(columns, dim=1)) if columns else np.empty((len(prompts), 0), np.float32)
+        return (
+            self._on_scale(torch.cat(columns, dim=1)) if columns else np.empty((len(prompts), 0), np.float32)
+        )
 
     def score_pixels(self, prompts: str | Sequence[str], pixels: Tensor) -> Tensor:
         """Return scores (n,) that gradients flow through to `pixels` (n, 3, H, W), RGB in [0, 1]."""
@@ -71,7 +75,9 @@ class ClipScorer:
         top, left = (target[0] - height) // 2, (target[1] - width) // 2
         square = resized[..., top : top + height, left : left + width]
         mean, std = (square.new_tensor(values).view(1, 3, 1, 1) for values in (transform.mean, transform.std))
-        features = self.clip.pixel_features(((square - mean) / std).to(self.clip.device, self.clip.model.dtype))
+        features = self.clip.pixel_features(
+            ((square - mean) / std).to(self.clip.device, self.clip.model.dtype)
+        )
         texts = self.clip.text_features(self.clip.tokens(rows))
         return self.clip.logit_scale * (texts * features).sum(-1)
 

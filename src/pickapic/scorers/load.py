@@ -30,5 +30,7 @@ def load_scorer(name: str = "pickscore", **options: Any) -> Scorer:
     open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     for option in options:
         if option not in known and not open_ended:
-            raise InputError(f"the scorer {name!r} has no option {option!r}{nearest(option, known)}; it takes: {', '.join(known)}")
+            raise InputError(
+                f"the scorer {name!r} has no option {option!r}{nearest(option, known)}; it takes: {', '.join(known)}"
+            )
     return factory(**options)

@@ -8,6 +8,8 @@ from pickapic.scorers.clip import ClipScorer
 PICKSCORE_V1 = "yuvalkirstain/PickScore_v1"
 
 
-def load(model: str = PICKSCORE_V1, device: str = "auto", dtype: str = "auto", name: str = "pickscore") -> ClipScorer:
+def load(
+    model: str = PICKSCORE_V1, device: str = "auto", dtype: str = "auto", name: str = "pickscore"
+) -> ClipScorer:
     """Return PickScore from a hub id or a folder in `transformers` format, such as `pickapic train` writes."""
     return ClipScorer(load_clip(model, device, dtype), name)

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from pickapic.model.preprocess import ImageTransform, open_picture
 from pickapic.records import InputError
 
-COLUMNS = ("caption", "image_0_uid", "image_1_uid", "jpg_0", "jpg_1", "label_0", "num_example_per_prompt", "has_label")
+COLUMNS = (
+    "caption",
+    "image_0_uid",
+    "image_1_uid",
+    "jpg_0",
+    "jpg_1",
+    "label_0",
+    "num_example_per_prompt",
+    "has_label",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,9 @@ class Examples:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return the examples of `rows`, decoding the pictures that were not needed before."""
-        pictures, images = np.unique(np.concatenate((self._image_0[rows], self._image_1[rows])), return_inverse=True)
+        pictures, images = np.unique(
+            np.concatenate((self._image_0[rows], self._image_1[rows])), return_inverse=True
+        )
         for picture in pictures[~self._decoded[pictures]]:
             self._squares[picture] = self._decode(int(picture))
             self._decoded[picture] = True
@@ -106,8 +117,22 @@ def _refuse(name: str, column: str, bad: NDArray[np.bool_], rule: str) -> None:
         raise InputError(f"{name}: column {column}, labelled row {int(np.flatnonzero(bad)[0])}: {rule}")
 
 
-def shuffled_rows(n: int, batch_size: int, steps: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield `steps` arrays of `batch_size` row numbers: epoch after epoch in a new order, none left out.
+def rounds_of_prompts(captions: Sequence[str], together: int) -> list[NDArray[np.int64]]:
+    """Group row numbers: up to `together` rows of one prompt each, in row order; 1 leaves every row by itself."""
+    by_prompt: dict[str, list[int]] = {}
+    for row, caption in enumerate(captions):
+        by_prompt.setdefault(caption, []).append(row)
+    return [
+        np.array(rows[start : start + together])
+        for rows in by_prompt.values()
+        for start in range(0, len(rows), together)
+    ]
+
+
+def shuffled_rows(
+    groups: Sequence[NDArray[np.int64]], batch_size: int, steps: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield `steps` arrays of `batch_size` row numbers: epoch after epoch in a new order of groups, no row left out.
 
     An epoch's last rows and the next one's first share a batch.
     """
@@ -115,7 +140,7 @@ def shuffled_rows(n: int, batch_size: int, steps: int, seed: int) -> Iterator[ND
     rest = np.empty(0, np.int64)
     for _ in range(steps):
         while len(rest) < batch_size:
-            rest = np.concatenate((rest, order.permutation(n)))
+            rest = np.concatenate((rest, *(groups[group] for group in order.permutation(len(groups)))))
         yield rest[:batch_size]
         rest = rest[batch_size:]
 

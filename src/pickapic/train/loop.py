@@ -17,7 +17,15 @@ from pickapic.evaluate.results import TrainingPoint
 from pickapic.model.clip import Clip, load_clip
 from pickapic.model.loss import example_weights, preference_loss
 from pickapic.records import InputError
-from pickapic.train.batches import COLUMNS, Batch, Examples, in_order, prefetched, shuffled_rows
+from pickapic.train.batches import (
+    COLUMNS,
+    Batch,
+    Examples,
+    in_order,
+    prefetched,
+    rounds_of_prompts,
+    shuffled_rows,
+)
 from pickapic.train.checkpoint import keep_as
 from pickapic.train.config import TrainConfig
 
@@ -51,7 +59,9 @@ def train(config: TrainConfig, on_step: Callable[[TrainingPoint], None] | None =
         InputError: the dataset, the model or the configuration cannot be used; nothing was written.
     """
     if not config.data or not config.out:
-        raise InputError("a run needs data (a dataset) and out (a folder to write): --set data=... --set out=...")
+        raise InputError(
+            "a run needs data (a dataset) and out (a folder to write): --set data=... --set out=..."
+        )
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -73,7 +83,8 @@ def train(config: TrainConfig, on_step: Callable[[TrainingPoint], None] | None =
     points: list[TrainingPoint] = []
     best, best_step, since_best = -np.inf, 0, 0
     started = time.perf_counter()
-    plan = shuffled_rows(len(examples), config.batch_size, config.steps, config.seed)
+    groups = rounds_of_prompts(examples.captions, config.rounds_together)
+    plan = shuffled_rows(groups, config.batch_size, config.steps, config.seed)
     with (out / "metrics.jsonl").open("w") as metrics:
         for step, batch in enumerate(prefetched(examples, plan), start=1):
             weight_sum = example_weights(torch.from_numpy(batch.num_example_per_prompt)).sum()
@@ -97,7 +108,11 @@ def train(config: TrainConfig, on_step: Callable[[TrainingPoint], None] | None =
                     keep_as(clip, out, "best", step)
             point = TrainingPoint(step, loss, found and found.loss, found and found.accuracy)
             points.append(point)
-            line = {**asdict(point), "lr": scheduler.get_last_lr()[0], "seconds": time.perf_counter() - started}
+            line = {
+                **asdict(point),
+                "lr": scheduler.get_last_lr()[0],
+                "seconds": time.perf_counter() - started,
+            }
             metrics.write(json.dumps(line) + "\n")
             metrics.flush()
             if on_step is not None:
@@ -152,7 +167,9 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
         return [batch]
     parts: list[Batch] = []
     for rows in in_order(len(batch), size):
-        pictures, images = np.unique(np.concatenate((batch.image_0[rows], batch.image_1[rows])), return_inverse=True)
+        pictures, images = np.unique(
+            np.concatenate((batch.image_0[rows], batch.image_1[rows])), return_inverse=True
+        )
         texts, text = np.unique(batch.text[rows], return_inverse=True)
         parts.append(
             Batch(
@@ -187,7 +204,10 @@ def make_optimizer(clip: Clip, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW; biases, gains and the logit scale are not decayed."""
     trained = [parameter for parameter in clip.model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": config.weight_decay},
+        {
+            "params": [parameter for parameter in trained if parameter.ndim > 1],
+            "weight_decay": config.weight_decay,
+        },
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)

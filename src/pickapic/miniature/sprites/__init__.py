@@ -24,7 +24,7 @@ def _atlas(sprite_set: str) -> Image.Image:
         return image.convert("RGBA")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def sprite(sprite_set: str, kind: str) -> Image.Image:
     """Return the RGBA picture of a kind, cropped to what is drawn. Shared: do not change it in place."""
     index = _INDEX[kind]

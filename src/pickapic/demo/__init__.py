@@ -1,0 +1,1 @@
+"""The whole loop in miniature: collect, export, split, train, evaluate, report; then a page to pick on."""
