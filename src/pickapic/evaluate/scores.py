@@ -61,7 +61,9 @@ def score_examples(
             on_progress(len(rows))
     if not np.isfinite(scores).all():
         row = first[int(np.flatnonzero(~np.isfinite(scores))[0])]
-        raise InputError(f"the scorer {scorer.name!r} gave no number for {captions[row]!r}, image {uids[row]}")
+        raise InputError(
+            f"the scorer {scorer.name!r} gave no number for {captions[row]!r}, image {uids[row]}"
+        )
     signed = scores if scorer.higher_is_better else -scores
     n = examples.num_rows
     return ExampleScores(signed[inverse[:n]], signed[inverse[n:]])

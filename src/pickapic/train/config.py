@@ -30,8 +30,8 @@ class TrainConfig:
     micro_batch_size: int = 0
     """Examples at once; 0: the whole batch."""
     rounds_together: int = 1
-    """Up to so many rounds of one prompt enter a batch together. Rounds that follow each other share the image that won,
-    and an image is encoded once a batch: 4 saves about a third of the image tower's work. 1: every example by itself."""
+    """Up to so many rounds of one prompt enter a batch together: rounds that follow each other share the image that
+    won, and an image is encoded once a batch, so 4 saves a third of the image tower's work. 1: none together."""
     lr: float = 3e-6
     warmup_steps: int = 500
     """Linear from 0 to `lr`; after it, linear to 0 at the last step."""
