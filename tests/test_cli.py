@@ -5,10 +5,10 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,14 +168,14 @@ def test_help_answers_in_under_half_a_second_and_loads_no_stage() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    # Processor time: what a clock shows where nothing else runs, and the same on a machine that is busy.
     seconds = []
-    for _ in range(10):  # a busy machine may delay one start, or some; not all of them
-        start = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run("--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-        if seconds[-1] < 0.5:
-            return
-    pytest.fail(f"pickapic --help took {min(seconds):.2f} s at best")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5
 
 
 def test_one_command_imports_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
