@@ -47,7 +47,8 @@ class Browser:
     async def request(self, method: str, path: str, body: object = None) -> Reply:
         """Send a request and return the reply; sent again if the connection breaks.
 
-        Every call of the API may be repeated: what it does, it does once (`POST /duels` may leave an unused duel).
+        Every call of the API may be repeated: what it does, it does once (`POST /duels` may leave an unused
+        duel).
 
         Raises:
             InputError: the server cannot be reached, for several seconds.

@@ -86,8 +86,8 @@ def simulate(
 ) -> Simulation:
     """Let `people` make `picks` picks at the server at `url`, `concurrency` of them at a time.
 
-    Each person brings one prompt; when all have, each brings another. `speed` 0 is as fast as possible, 1 takes
-    the seconds that real people take, 10 a tenth of them. `advance` is told of each pick.
+    Each person brings one prompt; when all have, each brings another. `speed` 0 is as fast as possible, 1
+    takes the seconds that real people take, 10 a tenth of them. `advance` is told of each pick.
 
     Raises:
         InputError: the server cannot be reached or refuses, or the database is not the server's.

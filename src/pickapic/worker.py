@@ -1,7 +1,7 @@
 """A worker: leases jobs, makes the images, stores them, and records them.
 
-An image's file is stored before its row is written, and row and job are written in one transaction; so a worker may
-be killed at any moment, and all that happens is that the job is leased again later.
+An image's file is stored before its row is written, and row and job are written in one transaction; so a
+worker may be killed at any moment, and all that happens is that the job is leased again later.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from pickapic.storage import blobs
 JPEG_QUALITY = 92
 SECONDS_BETWEEN_LOOKS = 0.04
 SECONDS_AFTER_ERROR = 1.0
-# A lease takes as many jobs as are made in about this time, so that a slow model holds back nobody's first images.
+# A lease takes as many jobs as are made in about this time, so that a slow model holds back nobody's first
+# images.
 SECONDS_OF_WORK = 0.15
 
 
@@ -75,7 +76,8 @@ class Worker:
                 try:
                     made = await self._turn(made, lease=not stop.is_set())
                 except (SQLAlchemyError, OSError) as error:
-                    # What was made is kept and recorded with the next turn; if its lease is lost by then, so is it.
+                    # What was made is kept and recorded with the next turn; if its lease is lost by then,
+                    # so is it.
                     self._log.warning("the database does not answer", error=str(error))
                     await _sleep(stop, SECONDS_AFTER_ERROR)
                     if stop.is_set():

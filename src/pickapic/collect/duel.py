@@ -1,9 +1,9 @@
 """The pick loop: the rules as pure functions first, then the transactions that apply them.
 
-A duel is one prompt of one user. Its pool holds finished images that were never shown. A round takes two images:
-the one that was kept from the round before, and the next of the pool; both from the pool at the start and after a
-skip. Which side each stands on is drawn for every round. An answer is stored once and for all, except that the
-last answers may be taken back one by one (see `undo`).
+A duel is one prompt of one user. Its pool holds finished images that were never shown. A round takes two
+images: the one that was kept from the round before, and the next of the pool; both from the pool at the
+start and after a skip. Which side each stands on is drawn for every round. An answer is stored once and for
+all, except that the last answers may be taken back one by one (see `undo`).
 """
 
 from __future__ import annotations
@@ -153,9 +153,20 @@ def start(
     return uid
 
 
+def _pending_of(duel_id: Any) -> Any:
+    """Return how many images of a duel are queued or in the making, as a subquery."""
+    return (
+        select(func.count())
+        .select_from(jobs_table)
+        .where(jobs_table.c.duel_id == duel_id, jobs_table.c.state.in_((jobs.QUEUED, jobs.LEASED)))
+        .scalar_subquery()
+    )
+
+
 _round = (
     select(
         rounds,
+        _pending_of(rounds.c.duel_id).label("pending"),
         duels.c.uid.label("duel_uid"),
         duels.c.state.label("duel_state"),
         duels.c.caption,
@@ -244,14 +255,10 @@ def _answer(connection: Connection, row: Row[Any], now: datetime, values: dict[s
     connection.execute(_set_answer, {"key": row.id, "picked_at": now, "response_ms": milliseconds, **values})
 
 
+_pending = select(_pending_of(bindparam("duel_key")))
 _stock = select(images.c.id, images.c.sha256, images.c.token, images.c.state).where(
     images.c.duel_id == bindparam("duel_key"),
     or_(images.c.state == READY, images.c.id == bindparam("kept_id")),
-)
-_pending = (
-    select(func.count())
-    .select_from(jobs_table)
-    .where(jobs_table.c.duel_id == bindparam("duel_key"), jobs_table.c.state.in_((jobs.QUEUED, jobs.LEASED)))
 )
 _insert_round = insert(rounds)
 _show = update(images).where(images.c.id.in_(bindparam("ids", expanding=True))).values(state=SHOWN)
@@ -262,19 +269,15 @@ def _go_on(
 ) -> None:
     """Show the next round if it can be shown, and have as many images made as are wanted ahead."""
     pool = _show_next(connection, row.duel_id, row.user_id, row.number + 1, kept_id, now, rng)
-    pending = connection.execute(_pending, {"duel_key": row.duel_id}).scalar_one()
-    waiting = pool is None
-    in_pool = missing_now = 0
-    if isinstance(pool, int):
-        in_pool = pool
-    else:
+    missing_now = 0
+    if pool is None:
         missing_now = 1 if kept_id else 2
         jobs.promote(connection, row.duel_id, missing_now)
-    wanted = settings.images_ahead + missing_now - in_pool - pending
+    wanted = settings.images_ahead + missing_now - (pool or 0) - row.pending
     orders = [
         (
             draw_order(row, settings.generators, rng),
-            jobs.ON_SCREEN if waiting and pending + index < missing_now else jobs.AHEAD,
+            jobs.ON_SCREEN if row.pending + index < missing_now else jobs.AHEAD,
         )
         for index in range(wanted)
     ]
@@ -347,9 +350,10 @@ def advance(connection: Connection, user_id: int, duel_uid: str, now: datetime, 
 def undo(connection: Connection, user_id: int, round_uid: str, now: datetime) -> str:
     """Take the answer (or skip) of a round back, so that the round is on screen again; return the duel's uid.
 
-    Possible for the last answered round of an open duel, within ten minutes; then for the one before, and so
-    on. The round that had followed is withdrawn and its new images go back to the pool. Undoing a round that is
-    already back on screen changes nothing. The response time then counts from when it was shown again.
+    Possible for the last answered round of an open duel, within ten minutes; then for the one before, and
+    so on. The round that had followed is withdrawn and its new images go back to the pool. Undoing a round
+    that is already back on screen changes nothing. The response time then counts from when it was shown
+    again.
 
     Raises:
         NotFoundError: no such round of this user.

@@ -1,11 +1,12 @@
 """The queue of images to make: leases with a heartbeat, so that a killed worker loses nothing.
 
-Order: what a round on screen waits for comes first (priority 0), then what is made ahead (priority 1). Within a
-priority, by virtual time: each job of a user is one tick after the user's last, and never before the point up to
-which the queue has been served. So a user who queues a hundred prompts waits for them, and the next one does not.
+Order: what a round on screen waits for comes first (priority 0), then what is made ahead (priority 1).
+Within a priority, by virtual time: each job of a user is one tick after the user's last, and never before
+the point up to which the queue has been served. So a user who queues a hundred prompts waits for them, and
+the next one does not.
 
-A job is queued -> leased -> done; leased -> queued again when its worker fails or goes silent; leased -> dead after
-too many attempts; queued or leased -> cancelled when its duel ends.
+A job is queued -> leased -> done; leased -> queued again when its worker fails or goes silent; leased ->
+dead after too many attempts; queued or leased -> cancelled when its duel ends.
 """
 
 from __future__ import annotations
@@ -80,12 +81,17 @@ class Place:
 _is_queued = jobs.c.state == literal_column("'queued'")
 _is_leased = jobs.c.state == literal_column("'leased'")
 
-_queue_time = select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery()
-_virtual_times = select(users.c.virtual_time, func.coalesce(_queue_time, 0.0)).where(
-    users.c.id == bindparam("user_id")
+_queue_time = func.coalesce(
+    select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery(), literal_column("0.0")
 )
-_set_user_time = (
-    update(users).where(users.c.id == bindparam("key")).values(virtual_time=bindparam("virtual_time"))
+_take_ticks = (
+    update(users)
+    .where(users.c.id == bindparam("key"))
+    .values(
+        virtual_time=case((users.c.virtual_time > _queue_time, users.c.virtual_time), else_=_queue_time)
+        + bindparam("ticks")
+    )
+    .returning(users.c.virtual_time)
 )
 _insert = insert(jobs)
 
@@ -96,9 +102,8 @@ def enqueue(
     """Queue `orders`, each with its priority."""
     if not orders:
         return
-    user_time, queue_time = connection.execute(_virtual_times, {"user_id": user_id}).one()
-    start = max(user_time, queue_time)
-    connection.execute(_set_user_time, {"key": user_id, "virtual_time": start + len(orders)})
+    ticks = {"key": user_id, "ticks": float(len(orders))}
+    start = connection.execute(_take_ticks, ticks).scalar_one() - len(orders)
     connection.execute(
         _insert,
         [

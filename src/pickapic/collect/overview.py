@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Column, Connection, func, select, update
 
 from pickapic.collect import jobs as queue
 from pickapic.collect.tables import duels, images, jobs, rounds, users
@@ -91,6 +92,6 @@ def retry(connection: Connection, now: datetime, ids: Sequence[int] | None = Non
     ).rowcount
 
 
-def _counts(connection: Connection, column: object) -> dict[str, int]:
-    rows = connection.execute(select(column, func.count()).group_by(column))  # pyright: ignore
-    return {value: count for value, count in rows if value is not None}
+def _counts(connection: Connection, column: Column[Any]) -> dict[str, int]:
+    rows = connection.execute(select(column, func.count()).group_by(column))
+    return {row[0]: row[1] for row in rows if row[0] is not None}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pickapic.collect.refusals import PromptError
 
-# Control characters would break CSV, terminals and PostgreSQL (NUL); half a surrogate pair is not text at all.
+# Control characters would break CSV, terminals and PostgreSQL (NUL); half a surrogate pair is not text at
+# all.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 

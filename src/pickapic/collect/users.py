@@ -96,8 +96,8 @@ def history(connection: Connection, user_id: int) -> list[AnsweredRound]:
 def forget(connection: Connection, user_id: int, now: datetime) -> None:
     """Sign a user out everywhere and end what is open.
 
-    The answers stay, under a number that nothing ties to a person any more: a guest's row never held more, and
-    what was typed beside the caption goes.
+    The answers stay, under a number that nothing ties to a person any more: a guest's row never held more,
+    and what was typed beside the caption goes.
     """
     open_duels = connection.execute(
         select(duels.c.id).where(duels.c.user_id == user_id, duels.c.state == "open")

@@ -69,9 +69,9 @@ class RevealedRound:
 class DuelView:
     """A duel as its user sees it.
 
-    `needed` is how many more images the next round waits for; `ahead` are images that may be fetched before they
-    are shown; `undo_round_uid` is the round whose answer undo would take back. `may_advance` is true if the next
-    round could be shown but is not yet (see `duel.advance`).
+    `needed` is how many more images the next round waits for; `ahead` are images that may be fetched before
+    they are shown; `undo_round_uid` is the round whose answer undo would take back. `may_advance` is true
+    if the next round could be shown but is not yet (see `duel.advance`).
     """
 
     duel_id: int
@@ -115,7 +115,13 @@ _standing_columns = (
     _job_count(jobs.QUEUED).label("queued"),
     _job_count(jobs.LEASED).label("leased"),
 )
-_duel = select(duels, *_standing_columns).where(
+_picks = (
+    select(func.count())
+    .select_from(rounds)
+    .where(rounds.c.duel_id == duels.c.id, rounds.c.state == loop.ANSWERED)
+    .scalar_subquery()
+)
+_duel = select(duels, *_standing_columns, _picks.label("picks")).where(
     duels.c.uid == bindparam("duel_uid"), duels.c.user_id == bindparam("user_id")
 )
 _standings = select(duels.c.id, duels.c.state, *_standing_columns).where(
@@ -142,11 +148,6 @@ _visible = (
     )
     .order_by(images.c.id)
 )
-_picks = (
-    select(func.count())
-    .select_from(rounds)
-    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state == loop.ANSWERED)
-)
 
 
 def standings(connection: Connection, duel_ids: Collection[int]) -> dict[int, Standing]:
@@ -155,6 +156,27 @@ def standings(connection: Connection, duel_ids: Collection[int]) -> dict[int, St
         row.id: Standing(row.state, row.pool, row.queued, row.leased)
         for row in connection.execute(_standings, {"ids": list(duel_ids)})
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a duel waits for: `needed` more images before its next round, 0 if there is nothing to wait for."""
+
+    duel_id: int
+    needed: int
+    standing: Standing
+
+
+def waits_for(connection: Connection, user_id: int, duel_uid: str) -> Wait:
+    """Return what the duel waits for: a look that costs less than `view`. Raises as `view`."""
+    duel = connection.execute(_duel, {"duel_uid": duel_uid, "user_id": user_id}).first()
+    if duel is None:
+        raise NotFoundError("You have no such duel.")
+    last = connection.execute(_last_rounds, {"duel_key": duel.id}).first()
+    needed = 0
+    if duel.state == loop.OPEN and (last is None or last.state != loop.OPEN):
+        needed = loop.missing(bool(last and last.kept_image_id), duel.pool)
+    return Wait(duel.id, needed, Standing(duel.state, duel.pool, duel.queued, duel.leased))
 
 
 def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> DuelView:
@@ -188,7 +210,7 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
         position=place.position,
         eta_s=place.eta_s,
         progress=_progress(duel, bool(last and last.kept_image_id), needed),
-        picks=connection.execute(_picks, {"duel_key": duel.id}).scalar_one(),
+        picks=duel.picks,
         round=_round_view(current, shown) if current else None,
         ahead=tuple(Shown(row.token, row.sha256) for row in visible if row.state == loop.READY)[:2]
         if is_open

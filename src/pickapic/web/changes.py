@@ -1,13 +1,15 @@
 """Waking clients that wait for an image, whichever process makes it.
 
-One task asks the database a few times a second about all the duels that somebody waits for, in one query. So it
-costs the same for one waiting client as for a hundred, works on SQLite and PostgreSQL, and misses nothing.
+One task asks the database a few times a second about all the duels that somebody waits for, in one query.
+So it costs the same for one waiting client as for a hundred, works on SQLite and PostgreSQL, and misses
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 import structlog
@@ -69,6 +71,7 @@ class Changes:
             if not self._waiting:
                 self._somebody.clear()
                 await self._somebody.wait()
+            start = time.monotonic()
             try:
                 present = await self._database.read(standings, list(self._waiting))
             except (SQLAlchemyError, OSError) as error:
@@ -79,4 +82,5 @@ class Changes:
                 for until, future in self._waiting.get(duel_id, []):
                     if not future.done() and until(standing):
                         future.set_result(None)
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            # Under load a look takes longer; then fewer of them leave the time to those who pick.
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS + 4 * (time.monotonic() - start))

@@ -1,7 +1,7 @@
 """What every request passes first: size limit, session cookie, CSRF; and the headers that every answer carries.
 
-The CSRF token is `nonce.signature`, signed together with the session it belongs to: a token that somebody else
-planted in a cookie does not fit the victim's session.
+The CSRF token is `nonce.signature`, signed together with the session it belongs to: a token that somebody
+else planted in a cookie does not fit the victim's session.
 """
 
 from __future__ import annotations

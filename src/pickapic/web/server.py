@@ -16,7 +16,8 @@ from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.web.app import Beside, create_app
 
-# Database threads answer to the event loop: at Python's 5 ms a busy loop would let each statement wait that long.
+# Database threads answer to the event loop: at Python's 5 ms a busy loop would let each statement wait that
+# long.
 THREAD_SWITCH_SECONDS = 0.001
 GRACE_SECONDS = 5
 

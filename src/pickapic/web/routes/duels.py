@@ -45,11 +45,16 @@ async def read_duel(
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0,
 ) -> Response:
     """Return the duel; with `wait`, only when a round is on screen or that many seconds have passed."""
-    view = await look(service, user_id, duel_id)
-    if wait and view.needed:
-        await service.changes.wait(view.duel_id, lambda standing: _is_worth_a_look(standing, view), wait)
-        view = await look(service, user_id, duel_id)
-    return json_of(duel_answer(service, view))
+    if wait:
+        missing = await service.database.read(views.waits_for, user_id, duel_id)
+        if missing.needed:
+            enough = missing.standing.pool + missing.needed
+            await service.changes.wait(
+                missing.duel_id, lambda standing: _is_worth_a_look(standing, enough), wait
+            )
+            view = await service.database.write(_advance, service, user_id, duel_id)
+            return json_of(duel_answer(service, view))
+    return json_of(duel_answer(service, await look(service, user_id, duel_id)))
 
 
 async def _own_duel(duel_id: str, service: ServiceHere, user_id: UserId) -> views.DuelView:
@@ -94,8 +99,8 @@ async def look(service: Service, user_id: int, duel_uid: str) -> views.DuelView:
     return view
 
 
-def _is_worth_a_look(standing: views.Standing, view: views.DuelView) -> bool:
-    return standing.state != loop.OPEN or standing.pool >= view.standing.pool + view.needed
+def _is_worth_a_look(standing: views.Standing, enough: int) -> bool:
+    return standing.state != loop.OPEN or standing.pool >= enough
 
 
 def _start(connection: Connection, service: Service, user_id: int, typed: str) -> views.DuelView:
