@@ -36,7 +36,9 @@ def load(group: str, name: str) -> Callable[..., Any]:
     """
     points = installed(group)
     if name not in points:
-        raise InputError(f"no {kind(group)} is called {name!r}{nearest(name, points)}; installed: {', '.join(points)}")
+        raise InputError(
+            f"no {kind(group)} is called {name!r}{nearest(name, points)}; installed: {', '.join(points)}"
+        )
     try:
         return points[name].load()
     except ModuleNotFoundError as error:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
 from stored_rounds import Collection
 
 # Read before the settings of the caller are taken away from each test. None: Playwright's own download.
-CHROMIUM = os.environ.get("PICKAPIC_CHROMIUM") or shutil.which("chromium")
+CHROMIUM = os.environ.get("PICKAPIC_TEST_CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,6 +1,6 @@
 """What it looks like: at every size, dark and light, nothing sticks out and everything can be reached.
 
-With PICKAPIC_SCREENSHOTS set, the pictures in docs/screenshots are made anew.
+With PICKAPIC_TEST_SCREENSHOTS set, the pictures in docs/screenshots are made anew.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stored_rounds import Collection
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
-WANTED = bool(os.environ.get("PICKAPIC_SCREENSHOTS"))
+WANTED = bool(os.environ.get("PICKAPIC_TEST_SCREENSHOTS"))
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 SIDEWAYS = {"viewport": {"width": 740, "height": 360}, "has_touch": True, "is_mobile": True}

@@ -61,12 +61,12 @@ def _score_dataset(dataset: str, split: str | None, scorer: object, out: Path, j
         scores = score_examples(cast(Scorer, scorer), examples, advance)
     table = pa.table(
         {
-            "ranking_id": examples["ranking_id"],
-            "image_0_uid": examples["image_0_uid"],
-            "image_1_uid": examples["image_1_uid"],
-            "score_0": scores.score_0,
-            "score_1": scores.score_1,
-            "prob_0": scores.prob_0,
+            "ranking_id": examples["ranking_id"].combine_chunks(),
+            "image_0_uid": examples["image_0_uid"].combine_chunks(),
+            "image_1_uid": examples["image_1_uid"].combine_chunks(),
+            "score_0": pa.array(scores.score_0),
+            "score_1": pa.array(scores.score_1),
+            "prob_0": pa.array(scores.prob_0),
         }
     )
     part = out.with_name(f".{out.name}.part")

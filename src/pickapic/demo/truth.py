@@ -49,7 +49,7 @@ def write_truth(database_url: str, examples: pa.Table, seed: int, out: Path) -> 
     Columns: `ranking_id`; `adherence_0`, `look_0`, `adherence_1`, `look_1` in standard deviations; `oracle_prob_0`, the
     logistic of the difference in quality; `second_person`, another honest person's label_0 for the same pair.
     """
-    uids = {uid for column in ("image_0_uid", "image_1_uid") for uid in examples[column].to_pylist()}
+    uids = {str(uid) for column in ("image_0_uid", "image_1_uid") for uid in examples[column].to_pylist()}
     facts = asyncio.run(_read_facts(database_url, sorted(uids)))
     town = Population(seed + _ANOTHER_TOWN, SECOND_PEOPLE)
     honest = [person for person in map(town.person, range(town.size)) if person.habit == "honest"]

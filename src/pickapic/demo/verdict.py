@@ -31,9 +31,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate on the `test` split, thresholds chosen on `validation_unique`; what the caller knows stays empty."""
     scorers: list[Scorer] = [
-        load_scorer("pickscore", model=str(checkpoint), name=PICKSCORE),
-        load_scorer("miniature", name=CLIP),
-        load_scorer("aesthetic", name=AESTHETIC),
+        load_scorer("pickscore", model=str(checkpoint), label=PICKSCORE),
+        load_scorer("miniature", label=CLIP),
+        load_scorer("aesthetic", label=AESTHETIC),
     ]
     pairs = sum(different_pairs(table) for table in held_out.values())
     with progress("evaluating", pairs * len(scorers)) as advance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pickapic.evaluate.protocols import points, predicted_labels, random_points
 from pickapic.evaluate.results import ExampleResult, ModelRatings, PairedTest, PreferenceResult
 
 TIE = 0.5
+_SHOWN = ["caption", "jpg_0", "jpg_1", "model_0", "model_1", "label_0"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,7 @@ def _examples(
 ) -> tuple[ExampleResult, ...]:
     found: dict[str, ExampleResult] = {}
     for row in rows.tolist():
-        example = {
-            name: test[name][row].as_py()
-            for name in ("caption", "jpg_0", "jpg_1", "model_0", "model_1", "label_0")
-        }
+        example: dict[str, Any] = test.select(_SHOWN).slice(row, 1).to_pylist()[0]
         caption = example["caption"]
         if caption in found:
             continue

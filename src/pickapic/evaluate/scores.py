@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +42,8 @@ def score_examples(
     Raises:
         InputError: an image cannot be read, or the scorer gave something that is no number.
     """
-    captions = pa.chunked_array([*examples["caption"].chunks, *examples["caption"].chunks]).to_pylist()
-    uids = pa.chunked_array([*examples["image_0_uid"].chunks, *examples["image_1_uid"].chunks]).to_pylist()
+    captions = [*_strings(examples, "caption"), *_strings(examples, "caption")]
+    uids = [*_strings(examples, "image_0_uid"), *_strings(examples, "image_1_uid")]
     encoded = pa.chunked_array([*examples["jpg_0"].chunks, *examples["jpg_1"].chunks])
     place: dict[tuple[str, str], int] = {}
     first: list[int] = []
@@ -55,7 +56,7 @@ def score_examples(
     scores = np.empty(len(first), np.float32)
     for start in range(0, len(first), _CHUNK):
         rows = first[start : start + _CHUNK]
-        images = encoded.take(pa.array(rows)).to_pylist()
+        images = cast(list[bytes], encoded.take(np.array(rows)).to_pylist())
         scores[start : start + len(rows)] = scorer.score([captions[row] for row in rows], images)
         if on_progress is not None:
             on_progress(len(rows))
@@ -71,6 +72,10 @@ def score_examples(
 
 def different_pairs(examples: pa.Table) -> int:
     """Return how many different (prompt, image) pairs a table has: the length of `score_examples`' progress."""
-    captions = examples["caption"].to_pylist()
-    pairs = set(zip(captions, examples["image_0_uid"].to_pylist(), strict=True))
-    return len(pairs | set(zip(captions, examples["image_1_uid"].to_pylist(), strict=True)))
+    captions = _strings(examples, "caption")
+    sides = (_strings(examples, "image_0_uid"), _strings(examples, "image_1_uid"))
+    return len({pair for uids in sides for pair in zip(captions, uids, strict=True)})
+
+
+def _strings(examples: pa.Table, column: str) -> list[str]:
+    return cast(list[str], examples[column].to_pylist())

@@ -16,7 +16,7 @@ from pickapic.miniature.depiction import Depiction
 from pickapic.miniature.look import Look
 from pickapic.miniature.scene import COLORS, Scene, Thing
 from pickapic.miniature.sprites import sprite
-from pickapic.miniature.styles import in_style
+from pickapic.miniature.styles import in_style, levels
 
 _INSIDE_GROUP = {
     1: ((0.0, 0.0, 1.0),),
@@ -187,7 +187,7 @@ def _draw_clutter(image: Image.Image, clutter: float, random: Random) -> None:
 
 @functools.cache
 def _vignette() -> Image.Image:
-    return Image.radial_gradient("L").point(lambda value: max(0, value - 70) * 2 // 3)
+    return levels(Image.radial_gradient("L"), lambda value: max(0, value - 70) * 2 // 3)
 
 
 def _light(image: Image.Image, look: Look) -> Image.Image:
@@ -206,5 +206,5 @@ def _light(image: Image.Image, look: Look) -> Image.Image:
     graded = image.convert("RGB", tuple(matrix))
     if look.relief > 0.05:
         strength = look.relief * 0.6
-        graded.paste((8, 8, 20), None, _vignette().point(lambda value: round(value * strength)))
+        graded.paste((8, 8, 20), None, levels(_vignette(), lambda value: round(value * strength)))
     return graded

@@ -9,6 +9,12 @@ from random import Random
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
 
+def levels(image: Image.Image, change: Callable[[int], int]) -> Image.Image:
+    """Return the picture with `change` applied to every value (0..255) of every channel."""
+    table = [min(255, max(0, change(value))) for value in range(256)]
+    return image.point(table * len(image.getbands()))
+
+
 @functools.cache
 def _grain(side: int, low: int, softness: float) -> Image.Image:
     """Return a paper grain, RGB, values `low`..255."""
@@ -17,7 +23,7 @@ def _grain(side: int, low: int, softness: float) -> Image.Image:
         ImageFilter.GaussianBlur(softness)
     )
     noise = ImageOps.autocontrast(noise, cutoff=2)
-    return noise.point(lambda value: low + (255 - low) * value // 255).convert("RGB")
+    return levels(noise, lambda value: low + (255 - low) * value // 255).convert("RGB")
 
 
 def watercolor(image: Image.Image) -> Image.Image:
@@ -43,12 +49,12 @@ def pencil_sketch(image: Image.Image) -> Image.Image:
     grey = ImageOps.autocontrast(image.convert("L"), cutoff=1)
     lines = grey.filter(ImageFilter.GaussianBlur(0.6)).filter(ImageFilter.CONTOUR)
     dodge = ImageChops.subtract(grey.filter(ImageFilter.GaussianBlur(6)), grey)
-    strokes = ImageChops.subtract(lines, dodge.point(lambda value: min(255, 3 * value)))
-    shade = grey.point(lambda value: 190 + 65 * value // 255)
+    strokes = ImageChops.subtract(lines, levels(dodge, lambda value: 3 * value))
+    shade = levels(grey, lambda value: 190 + 65 * value // 255)
     drawn = ImageChops.multiply(
         ImageChops.multiply(strokes, shade), _grain(image.width, 226, 1.0).convert("L")
     )
-    return drawn.point(lambda value: max(0, (8 * value - 740) // 5)).convert("RGB")
+    return levels(drawn, lambda value: (8 * value - 740) // 5).convert("RGB")
 
 
 def neon(image: Image.Image) -> Image.Image:
@@ -82,8 +88,8 @@ def poster(image: Image.Image) -> Image.Image:
     )
     flat = ImageOps.posterize(ImageEnhance.Color(smooth).enhance(1.5), 2)
     edges = image.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.MaxFilter(3))
-    outline = edges.point(lambda value: 0 if value > 40 else 255).convert("RGB")
-    return ImageChops.multiply(flat.point(lambda value: min(255, value + 48)), outline)
+    outline = levels(edges, lambda value: 0 if value > 40 else 255).convert("RGB")
+    return ImageChops.multiply(levels(flat, lambda value: value + 48), outline)
 
 
 _STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {

@@ -34,7 +34,8 @@ class Clip:
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Tokenize prompts, padded to the longest and cut at the model's length with the end token kept."""
-        limit = self.model.config.text_config.max_position_embeddings
+        text_config: Any = self.model.config.text_config
+        limit: int = text_config.max_position_embeddings
         batch = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
         )
@@ -77,7 +78,7 @@ def load_clip(model: str | os.PathLike[str], device: str = "auto", dtype: str = 
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     folder = where if where.is_dir() else _download(os.fspath(model))
     _check_is_clip(folder)
-    weights = CLIPModel.from_pretrained(folder, dtype=pick_dtype(dtype, chosen))
+    weights: Any = CLIPModel.from_pretrained(folder, dtype=pick_dtype(dtype, chosen))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Clip(weights.to(chosen).eval(), tokenizer, read_transform(folder), chosen)
 

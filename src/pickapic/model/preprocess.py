@@ -90,7 +90,8 @@ def _normalized_levels(
     rescale: float, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     levels = (np.arange(256, dtype=np.float64) * rescale).astype(np.float32)
-    return (levels[None, :] - np.float32(mean)[:, None]) / np.float32(std)[:, None]
+    center, spread = (np.array(values, np.float32)[:, None] for values in (mean, std))
+    return (levels[None, :] - center) / spread
 
 
 def read_transform(folder: str | os.PathLike[str]) -> ImageTransform:

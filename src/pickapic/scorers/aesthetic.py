@@ -50,7 +50,7 @@ def load(
     head: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    name: str = "aesthetic",
+    label: str = "aesthetic",
 ) -> AestheticScorer:
     """Return an aesthetic predictor.
 
@@ -59,7 +59,7 @@ def load(
         head: a safetensors file with `weight` (D,) and `bias` (); default: the one bundled for `model="miniature"`.
         device: as for `load_clip`.
         dtype: as for `load_clip`.
-        name: shown in tables.
+        label: the scorer's name in tables.
 
     Raises:
         InputError: no head given for another model, or its width is not the model's.
@@ -83,5 +83,5 @@ def load(
         clip,
         tensors["weight"].float().to(clip.clip.device),
         tensors["bias"].float().to(clip.clip.device),
-        name,
+        label,
     )

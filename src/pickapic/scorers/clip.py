@@ -117,6 +117,8 @@ class ClipScorer:
         return (self.clip.logit_scale * cosines).cpu().numpy().astype(np.float32)
 
 
-def load(model: str = LAION_H14, device: str = "auto", dtype: str = "auto", name: str = "clip") -> ClipScorer:
+def load(
+    model: str = LAION_H14, device: str = "auto", dtype: str = "auto", label: str = "clip"
+) -> ClipScorer:
     """Return a zero-shot CLIP scorer; by default the model that PickScore was tuned from."""
-    return ClipScorer(load_clip(model, device, dtype), name)
+    return ClipScorer(load_clip(model, device, dtype), label)

@@ -6,6 +6,6 @@ from pickapic.model.clip import load_clip
 from pickapic.scorers.clip import ClipScorer
 
 
-def load(device: str = "auto", dtype: str = "auto", name: str = "miniature") -> ClipScorer:
+def load(device: str = "auto", dtype: str = "auto", label: str = "miniature") -> ClipScorer:
     """Return the bundled 5 M-parameter CLIP; it knows the miniature world and nothing else."""
-    return ClipScorer(load_clip("miniature", device, dtype), name)
+    return ClipScorer(load_clip("miniature", device, dtype), label)

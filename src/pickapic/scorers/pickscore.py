@@ -9,7 +9,7 @@ PICKSCORE_V1 = "yuvalkirstain/PickScore_v1"
 
 
 def load(
-    model: str = PICKSCORE_V1, device: str = "auto", dtype: str = "auto", name: str = "pickscore"
+    model: str = PICKSCORE_V1, device: str = "auto", dtype: str = "auto", label: str = "pickscore"
 ) -> ClipScorer:
     """Return PickScore from a hub id or a folder in `transformers` format, such as `pickapic train` writes."""
-    return ClipScorer(load_clip(model, device, dtype), name)
+    return ClipScorer(load_clip(model, device, dtype), label)

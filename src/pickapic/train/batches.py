@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,7 @@ class Examples:
         table = table.filter(table["has_label"])
         if not table.num_rows:
             raise InputError(f"{name}: no labelled example to train on")
-        self.captions: list[str] = table["caption"].to_pylist()
+        self.captions = cast(list[str], table["caption"].to_pylist())
         self.label_0 = table["label_0"].to_numpy().astype(np.float32)
         self.num_example_per_prompt = table["num_example_per_prompt"].to_numpy().astype(np.float32)
         _refuse(name, "label_0", ~np.isin(self.label_0, (0.0, 0.5, 1.0)), "must be 0, 0.5 or 1")
@@ -68,7 +69,7 @@ class Examples:
         codes = uids.dictionary_encode().indices.to_numpy().astype(np.int64)
         self._image_0, self._image_1 = codes[: table.num_rows], codes[table.num_rows :]
         _, first = np.unique(codes, return_index=True)
-        self._encoded = bytes_.take(pa.array(first))
+        self._encoded = bytes_.take(first)
         self._squares = np.empty((len(first), *transform.crop, 3), np.uint8)
         self._decoded = np.zeros(len(first), bool)
 
