@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from pickapic.collect import duel, images, jobs, schema, users, views
-from pickapic.collect.database import open_database
+from pickapic.collect.database import open_database, parse_url
 from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
 
@@ -20,16 +23,17 @@ class Hands:
     """Plays duels at a clock that the test moves."""
 
     def __init__(self, database, settings) -> None:
+        self.runner = asyncio.Runner()  # PostgreSQL's connections belong to one event loop
         self.database = database
         self.settings = settings
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.rng = random.Random(0)
 
     def write(self, work, *args):
-        return asyncio.run(self.database.write(work, *args))
+        return self.runner.run(self.database.write(work, *args))
 
     def read(self, work, *args):
-        return asyncio.run(self.database.read(work, *args))
+        return self.runner.run(self.database.read(work, *args))
 
     def later(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -93,9 +97,33 @@ def finished(job: jobs.Job, same: bool = False) -> images.Finished:
     )
 
 
+# A PostgreSQL server whose user may create databases: then each test runs on both.
+SERVER = os.environ.get("PICKAPIC_TEST_POSTGRESQL", "")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if SERVER else ["sqlite"])
+def database_url(request, tmp_path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    name = f"pickapic_{uuid.uuid4().hex}"
+    asyncio.run(_execute(SERVER, f"CREATE DATABASE {name}"))
+    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_execute(SERVER, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _execute(server: str, statement: str) -> None:
+    engine = create_async_engine(parse_url(server), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(statement)
+    await engine.dispose()
+
+
 @pytest.fixture
-def hands(tmp_path) -> Iterator[Hands]:
-    database = open_database(f"sqlite:///{tmp_path / 'test.db'}")
-    asyncio.run(schema.upgrade_open(database))
-    yield Hands(database, load_settings(home=tmp_path))
-    asyncio.run(database.close())
+def hands(database_url, tmp_path) -> Iterator[Hands]:
+    hands = Hands(open_database(database_url), load_settings(home=tmp_path))
+    with hands.runner:
+        hands.runner.run(schema.upgrade_open(hands.database))
+        yield hands
+        hands.runner.run(hands.database.close())

@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from sqlalchemy import select
 
 from pickapic.collect import duel, jobs
 from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, PromptError
@@ -277,5 +276,5 @@ def test_two_identical_images_do_not_meet(hands):
     hands.finish(leased[3:])
     view = hands.view(user, uid)
     assert view.round.left.sha256 != view.round.right.sha256
-    ids = hands.read(lambda connection: connection.execute(select(images.c.id)).scalars().all())
+    ids = [row.id for row in hands.rows(images)]
     assert {hands.rows()[0].left_image_id, hands.rows()[0].right_image_id} == {ids[0], ids[3]}

@@ -51,13 +51,13 @@ def test_credit_does_not_pile_up_while_somebody_is_away(hands):
     assert Counter(prompts_of(hands, hands.lease(4))) == {"early": 2, "late": 2}
 
 
-def test_no_job_is_leased_twice_by_workers_that_ask_at_once(hands, tmp_path):
+def test_no_job_is_leased_twice_by_workers_that_ask_at_once(hands, database_url):
     user = hands.guest()
     for _ in range(10):
         hands.start(user)
 
     async def race() -> list[int]:
-        others = [open_database(f"sqlite:///{tmp_path / 'test.db'}") for _ in range(4)]
+        others = [open_database(database_url) for _ in range(4)]
         try:
             taken = await asyncio.gather(
                 *(
@@ -71,7 +71,7 @@ def test_no_job_is_leased_twice_by_workers_that_ask_at_once(hands, tmp_path):
                 await other.close()
         return [job.id for leased in taken for job in leased]
 
-    ids = asyncio.run(race())
+    ids = hands.runner.run(race())
     assert len(ids) == 48
     assert len(set(ids)) == 48
 

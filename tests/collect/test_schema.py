@@ -36,11 +36,10 @@ def test_down_to_nothing_and_up_again(hands):
     assert hands.guest() == 1
 
 
-def test_two_processes_may_upgrade_at_once(tmp_path):
-    url = f"sqlite:///{tmp_path / 'new.db'}"
+def test_two_processes_may_upgrade_at_once(database_url):
 
     async def both():
-        return await asyncio.gather(schema.upgrade(url), schema.upgrade(url))
+        return await asyncio.gather(schema.upgrade(database_url), schema.upgrade(database_url))
 
     assert asyncio.run(both()) == [schema.newest()] * 2
 
@@ -52,20 +51,21 @@ def test_a_database_of_a_newer_version_is_left_alone(hands):
     with pytest.raises(InputError, match="only a newer version knows"):
         hands.write(schema.upgrade_connection)
     with pytest.raises(InputError, match="pickapic db upgrade"):
-        asyncio.run(schema.upgrade_if_empty(hands.database))
+        hands.runner.run(schema.upgrade_if_empty(hands.database))
 
 
-def test_an_upgrade_that_fails_half_way_leaves_nothing(tmp_path):
-    database = open_database(f"sqlite:///{tmp_path / 'half.db'}")
+def test_an_upgrade_that_fails_half_way_leaves_nothing(database_url):
+    database = open_database(database_url)
 
     def fail(connection):
         schema.upgrade_connection(connection)
         raise RuntimeError("power cut")
 
-    with pytest.raises(RuntimeError):
-        asyncio.run(database.write(fail))
-    tables = asyncio.run(database.read(lambda connection: inspect(connection).get_table_names()))
-    asyncio.run(database.close())
+    with asyncio.Runner() as runner:
+        with pytest.raises(RuntimeError):
+            runner.run(database.write(fail))
+        tables = runner.run(database.read(lambda connection: inspect(connection).get_table_names()))
+        runner.run(database.close())
     assert tables == []
 
 
