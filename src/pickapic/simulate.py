@@ -54,7 +54,7 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What happened. Times are in seconds; `pick_*` are from sending a pick to having its answer."""
+    """What happened. Times are in seconds; `pick_*` are from sending a pick to having the next round."""
 
     people: int
     duels: int
@@ -67,8 +67,6 @@ class Simulation:
     picks_per_second: float
     pick_median: float
     pick_p99: float
-    waits: int
-    wait_seconds: float
     user_of_person: Mapping[int, int]
     """The number under which each person's picks are published: the hidden truth, for tests and the oracle row."""
 
@@ -113,8 +111,7 @@ class _Crowd:
         self._left = picks
         self._visitors: dict[int, _Visitor] = {}
         self._latencies: list[float] = []
-        self._duels = self._failed = self._ties = self._images = self._bytes = self._waits = 0
-        self._waited = 0.0
+        self._duels = self._failed = self._ties = self._images = self._bytes = 0
 
     async def run(self, database_url: str, concurrency: int) -> Simulation:
         database = open_database(database_url)
@@ -183,14 +180,12 @@ class _Crowd:
 
     async def _wait(self, browser: Browser, duel_id: str) -> Any:
         start = time.perf_counter()
-        self._waits += 1
         while True:
             reply = await browser.request("GET", f"/api/v1/duels/{duel_id}?wait={LONG_POLL_SECONDS}")
             duel = _expect(reply, 200)
-            waited = time.perf_counter() - start
             if duel["round"] or duel["state"] == "failed":
-                self._waited += waited
                 return duel
+            waited = time.perf_counter() - start
             if waited > PATIENCE_SECONDS:
                 raise InputError(f"no images for {waited:.0f} s; is a worker running?")
 
@@ -214,7 +209,8 @@ class _Crowd:
 
     async def _pick(self, browser: Browser, round_id: str, judgement: Judgement) -> Any:
         start = time.perf_counter()
-        reply = await browser.request("POST", f"/api/v1/rounds/{round_id}/pick", {"pick": judgement.pick})
+        path = f"/api/v1/rounds/{round_id}/pick?wait={LONG_POLL_SECONDS}"
+        reply = await browser.request("POST", path, {"pick": judgement.pick})
         self._latencies.append(time.perf_counter() - start)
         duel = _expect(reply, 200)
         self._ties += judgement.pick == "tie"
@@ -235,8 +231,6 @@ class _Crowd:
             picks_per_second=len(self._latencies) / seconds,
             pick_median=times[len(times) // 2],
             pick_p99=times[min(len(times) - 1, len(times) * 99 // 100)],
-            waits=self._waits,
-            wait_seconds=self._waited,
             user_of_person={index: visitor.user_id for index, visitor in self._visitors.items()},
         )
 

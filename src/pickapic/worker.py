@@ -40,6 +40,7 @@ SECONDS_AFTER_ERROR = 1.0
 # A lease takes as many jobs as are made in about this time, so that a slow model holds back nobody's first
 # images.
 SECONDS_OF_WORK = 0.15
+SECONDS_OF_QUICK_WORK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,26 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what was leased and not yet made is given back."""
         watch = asyncio.create_task(self._watch(stop))
+        leased: list[jobs.Job] = []
         made: list[Made] = []
         try:
-            while not stop.is_set() or made:
+            while leased or made or not stop.is_set():
+                making = asyncio.create_task(self._make(leased)) if leased else None
+                # While a quick model draws, the database is asked for what comes next; with a slow one a job
+                # leased ahead would lie here while another worker is free.
+                ahead = making is None or self._seconds_per_job < SECONDS_OF_QUICK_WORK
                 try:
-                    made = await self._turn(made, lease=not stop.is_set())
+                    leased = await self._turn(made, ahead and not stop.is_set(), making is None)
+                    made = []
                 except (SQLAlchemyError, OSError) as error:
-                    # What was made is kept and recorded with the next turn; if its lease is lost by then,
-                    # so is it.
+                    # What was made is recorded later; if its lease is lost by then, so is it.
                     self._log.warning("the database does not answer", error=str(error))
+                    leased = []
                     await _sleep(stop, SECONDS_AFTER_ERROR)
                     if stop.is_set():
-                        break
+                        made = []
+                if making is not None:
+                    made = [*made, *await making]
         finally:
             watch.cancel()
             self._stopping.set()
@@ -89,7 +98,7 @@ class Worker:
 
     async def work_once(self) -> int:
         """Make what one lease gives, and record it; return how many jobs that were."""
-        made = await self._turn([], lease=True)
+        made = await self._make(await self._turn([], lease=True, idle=True))
         await self._database.write(self._record_and_lease, made, 0)
         return len(made)
 
@@ -97,16 +106,15 @@ class Worker:
         await stop.wait()
         self._stopping.set()
 
-    async def _turn(self, made: Sequence[Made], lease: bool) -> list[Made]:
-        """Record what was made and lease the next jobs in one transaction, then make those."""
-        if not made and not await self._database.read(jobs.is_waiting, _now()):
-            await self._sweep()
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+    async def _turn(self, made: Sequence[Made], lease: bool, idle: bool) -> list[jobs.Job]:
+        """Record what was made and lease the next jobs, in one transaction; `idle`: nothing else is going on."""
+        await self._sweep()
+        if not made and not (lease and await self._database.read(jobs.is_waiting, _now())):
+            if idle:
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
             return []
         count = max(1, min(self._settings.worker_batch, round(SECONDS_OF_WORK / self._seconds_per_job)))
-        leased = await self._database.write(self._record_and_lease, made, count if lease else 0)
-        await self._sweep()
-        return await self._make(leased) if leased else []
+        return await self._database.write(self._record_and_lease, made, count if lease else 0)
 
     async def _sweep(self) -> None:
         """Now and then, queue again what silent workers hold."""
@@ -136,6 +144,8 @@ class Worker:
         return jobs.lease(connection, self.name, count, self._settings.lease_seconds, now)
 
     async def _make(self, leased: Sequence[jobs.Job]) -> list[Made]:
+        if not leased:
+            return []
         heart = asyncio.create_task(self._beat([job.id for job in leased]))
         start = time.perf_counter()
         try:

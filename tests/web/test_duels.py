@@ -98,6 +98,33 @@ def test_waiting_clients_are_woken_when_the_images_are_there(on):
     on(play)
 
 
+def test_a_pick_may_wait_for_the_next_round_and_is_stored_before_that(on):
+    async def play(site):
+        person = await site.person()
+        duel = await person.start()
+        await site.work()
+        duel = await person.read(duel)
+        while duel["round"]:
+            last = duel["round"]["round_id"]
+            duel = (await person.pick(duel, "tie")).json()
+        await site.work()
+        duel = await person.read(duel)
+        for _ in range(4):
+            duel = (await person.pick(duel, "left")).json()
+        path = f"/api/v1/rounds/{duel['round']['round_id']}/pick?wait="
+        assert (await person.post(path + "0.05", {"pick": "right"})).json()["round"] is None
+        waiting = asyncio.create_task(person.post(path + "20", {"pick": "right"}))
+        await asyncio.sleep(0.05)
+        stored = {row.uid: row.pick for row in await site.rows(rounds)}
+        assert (stored[duel["round"]["round_id"]], stored[last]) == ("right", "tie")
+        await site.work()
+        reply = (await asyncio.wait_for(waiting, 5)).json()
+        assert reply["round"] is not None
+        assert reply["picks"] == len(stored)
+
+    on(play)
+
+
 def test_a_wait_that_ends_without_images_answers_as_it_is(on):
     async def play(site):
         person = await site.person()

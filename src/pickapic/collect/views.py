@@ -163,6 +163,7 @@ class Wait:
     """What a duel waits for: `needed` more images before its next round, 0 if there is nothing to wait for."""
 
     duel_id: int
+    duel_uid: str
     needed: int
     standing: Standing
 
@@ -176,7 +177,7 @@ def waits_for(connection: Connection, user_id: int, duel_uid: str) -> Wait:
     needed = 0
     if duel.state == loop.OPEN and (last is None or last.state != loop.OPEN):
         needed = loop.missing(bool(last and last.kept_image_id), duel.pool)
-    return Wait(duel.id, needed, Standing(duel.state, duel.pool, duel.queued, duel.leased))
+    return Wait(duel.id, duel_uid, needed, Standing(duel.state, duel.pool, duel.queued, duel.leased))
 
 
 def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> DuelView:

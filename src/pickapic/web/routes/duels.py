@@ -18,6 +18,8 @@ from pickapic.web.service import Service, ServiceHere, UserId, now
 LONGEST_WAIT = 30.0
 SECONDS_BETWEEN_EVENTS = 1.0
 
+WaitSeconds = Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)]
+
 router = APIRouter(prefix="/duels", tags=["duels"])
 
 
@@ -38,22 +40,12 @@ async def start_duel(body: NewDuel, service: ServiceHere, user_id: UserId) -> Re
 
 
 @router.get("/{duel_id}", response_model=DuelAnswer)
-async def read_duel(
-    duel_id: str,
-    service: ServiceHere,
-    user_id: UserId,
-    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0,
-) -> Response:
+async def read_duel(duel_id: str, service: ServiceHere, user_id: UserId, wait: WaitSeconds = 0.0) -> Response:
     """Return the duel; with `wait`, only when a round is on screen or that many seconds have passed."""
     if wait:
         missing = await service.database.read(views.waits_for, user_id, duel_id)
         if missing.needed:
-            enough = missing.standing.pool + missing.needed
-            await service.changes.wait(
-                missing.duel_id, lambda standing: _is_worth_a_look(standing, enough), wait
-            )
-            view = await service.database.write(_advance, service, user_id, duel_id)
-            return json_of(duel_answer(service, view))
+            return json_of(duel_answer(service, await next_look(service, user_id, missing, wait)))
     return json_of(duel_answer(service, await look(service, user_id, duel_id)))
 
 
@@ -97,6 +89,13 @@ async def look(service: Service, user_id: int, duel_uid: str) -> views.DuelView:
     if view.may_advance:
         view = await service.database.write(_advance, service, user_id, duel_uid)
     return view
+
+
+async def next_look(service: Service, user_id: int, missing: views.Wait, seconds: float) -> views.DuelView:
+    """Return the duel when what it waits for is there, or after so many seconds as it then is."""
+    enough = missing.standing.pool + missing.needed
+    await service.changes.wait(missing.duel_id, lambda standing: _is_worth_a_look(standing, enough), seconds)
+    return await service.database.write(_advance, service, user_id, missing.duel_uid)
 
 
 def _is_worth_a_look(standing: views.Standing, enough: int) -> bool:

@@ -10,6 +10,7 @@ from pickapic.collect import duel as loop
 from pickapic.collect import views
 from pickapic.records import Pick
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
+from pickapic.web.routes.duels import WaitSeconds, next_look
 from pickapic.web.service import Service, ServiceHere, UserId, now
 
 router = APIRouter(prefix="/rounds", tags=["rounds"])
@@ -24,10 +25,18 @@ class Answer(BaseModel):
 
 
 @router.post("/{round_id}/pick", response_model=DuelAnswer)
-async def pick(round_id: str, body: Answer, service: ServiceHere, user_id: UserId) -> Response:
-    """Store the answer to a round; the same answer again is counted once."""
-    view = await service.database.write(_pick, service, user_id, round_id, body.pick)
+async def pick(
+    round_id: str, body: Answer, service: ServiceHere, user_id: UserId, wait: WaitSeconds = 0.0
+) -> Response:
+    """Store the answer to a round; the same answer again is counted once.
+
+    With `wait`, the answer comes with the next round, or after that many seconds without; the pick is stored
+    before that, and may safely be sent again.
+    """
+    view = await service.database.write(_pick, service, user_id, round_id, body.pick, wait > 0)
     service.metrics.answers.labels(body.pick).inc()
+    if isinstance(view, views.Wait):
+        view = await next_look(service, user_id, view, wait)
     return json_of(duel_answer(service, view))
 
 
@@ -48,9 +57,13 @@ async def undo(round_id: str, service: ServiceHere, user_id: UserId) -> Response
 
 
 def _pick(
-    connection: Connection, service: Service, user_id: int, round_uid: str, answer: Pick
-) -> views.DuelView:
+    connection: Connection, service: Service, user_id: int, round_uid: str, answer: Pick, may_wait: bool
+) -> views.DuelView | views.Wait:
     duel_uid = loop.pick(connection, service.settings, user_id, round_uid, answer, now(), service.rng)
+    if may_wait:
+        missing = views.waits_for(connection, user_id, duel_uid)
+        if missing.needed:
+            return missing
     return views.view(connection, user_id, duel_uid, now())
 
 
