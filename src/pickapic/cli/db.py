@@ -9,10 +9,11 @@ import typer
 db = typer.Typer(help="The database of a collection.", no_args_is_help=True)
 
 Url = Annotated[str | None, typer.Option("--database", help="Database URL; default: the settings'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @db.command()
-def upgrade(database: Url = None) -> None:
+def upgrade(database: Url = None, json_output: Json = False) -> None:
     """Bring the tables to the version of this program; an empty database gets all of them.
 
     Make a backup first. The web app does this by itself for an empty database only.
@@ -26,11 +27,14 @@ def upgrade(database: Url = None) -> None:
     from pickapic.settings import load_settings
 
     revision = asyncio.run(schema.upgrade(database or load_settings().database_url))
-    output.say(f"the database has revision {revision}, the newest")
+    if json_output:
+        output.show_json({"revision": revision})
+    else:
+        output.say(f"the database has revision {revision}, the newest")
 
 
 @db.command()
-def revision(database: Url = None) -> None:
+def revision(database: Url = None, json_output: Json = False) -> None:
     """Print the revision of the database and the one that this program needs.
 
     Example: `pickapic db revision`
@@ -49,4 +53,8 @@ def revision(database: Url = None) -> None:
         finally:
             await opened.close()
 
-    output.show(f"database {asyncio.run(read()) or 'empty'}, program {schema.newest()}")
+    present = asyncio.run(read())
+    if json_output:
+        output.show_json({"database": present, "program": schema.newest()})
+    else:
+        output.show(f"database {present or 'empty'}, program {schema.newest()}")

@@ -88,7 +88,8 @@ def _reason(problem: Mapping[str, Any]) -> str:
 async def _http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
         return error_page(request, 404, "Nothing here", "This address leads nowhere; the start page does.")
-    if error.status_code == 400:  # FastAPI's word for a body that breaks its JSON reader, as deep nesting does
+    if error.status_code == 400:
+        # FastAPI's word for a body that breaks its JSON reader, as deep nesting does.
         return refusal(422, "invalid", "The body is not JSON.")
     phrase = HTTPStatus(error.status_code).phrase
     code = "not_found" if error.status_code == 404 else phrase.lower().replace(" ", "_")
