@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from web_site import Site
 
-from conftest import Site
 from pickapic.collect.tables import duels, jobs, rounds, sessions, users
 from pickapic.settings import load_settings
 
