@@ -40,8 +40,36 @@ def scene_of(index: int) -> tuple[Scene, Random]:
     return draw(random), random
 
 
-def caption(scene: Scene, random: Random) -> str:
-    """Say a scene as our grammar does, or as others might: synonyms, the style first, other names of places."""
+LOOK_WORDS = {
+    "exposure": (-0.45, ("dark", "underexposed", "dim"), 0.40, ("bright", "overexposed", "light")),
+    "saturation": (0.75, ("muted", "washed out", "dull"), 1.45, ("vivid", "saturated", "colorful")),
+    "contrast": (0.85, ("hazy", "low contrast"), 1.35, ("high contrast", "harsh")),
+    "cast": (-0.35, ("cold", "bluish"), 0.35, ("warm", "yellowish")),
+    "subject": (0.75, ("distant", "far away"), 1.30, ("close-up", "zoomed in")),
+    "off_center": (-1.0, (), 0.17, ("off-center", "cut off")),
+    "clutter": (1.0, ("clean", "tidy"), 5.0, ("cluttered", "messy")),
+    "relief": (0.2, ("flat",), 0.8, ("studio lit", "shaded")),
+}
+"""Below and above which value a caption may say so, and how: captions on the web name the look of a picture too."""
+
+
+def look_of(random: Random) -> Look:
+    """Draw the look of a picture; the same for its pixels and its caption, which both continue its random stream."""
+    return vary(Look(off_center=0.05, clutter=1.5, relief=0.5, style_strength=0.9), SPREAD, random)
+
+
+def say_look(look: Look, random: Random) -> list[str]:
+    """Return one or two words for what stands out in a look; what people like is not said."""
+    standing_out = []
+    for name, (low, below, high, above) in LOOK_WORDS.items():
+        words = below if getattr(look, name) < low else above if getattr(look, name) > high else ()
+        if words:
+            standing_out.append(random.choice(words))
+    return random.sample(standing_out, min(len(standing_out), random.choice((1, 2))))
+
+
+def caption(scene: Scene, random: Random, look: Look | None = None) -> str:
+    """Say a scene as our grammar does, or as others might: synonyms, the style first, other names, the look."""
     text = write(scene)
     for thing in scene.things:
         kind = BY_NAME[thing.kind]
@@ -54,14 +82,22 @@ def caption(scene: Scene, random: Random) -> str:
         text = f"{random.choice([scene.style, *STYLES[scene.style]])} of {text}"
     elif scene.style is None and random.random() < 0.2:
         text = random.choice(("a picture of ", "photo of ", "an image of ", "illustration of ")) + text
+    if look is not None and random.random() < 0.5 and (words := say_look(look, random)):
+        text = f"{' '.join(words)}, {text}" if random.random() < 0.5 else f"{text}, {' '.join(words)}"
     return text
+
+
+def caption_of(index: int, random: Random) -> str:
+    """Return a caption of picture `index`, another one each time."""
+    scene, stream = scene_of(index)
+    return caption(scene, random, look_of(stream))
 
 
 def draw_chunk(start: int) -> np.ndarray:
     squares = np.empty((CHUNK, *TRANSFORM.crop, 3), np.uint8)
     for offset in range(CHUNK):
         scene, random = scene_of(start + offset)
-        look = vary(Look(off_center=0.05, clutter=1.5, relief=0.5, style_strength=0.9), SPREAD, random)
+        look = look_of(random)
         if scene.background is None and random.random() < 0.25:
             scene = Scene(scene.things, scene.relation, random.choice(list(BACKGROUNDS)), scene.style)
         depiction = Depiction(scene, look, random.choice(SETS), random.getrandbits(32), "")
@@ -162,6 +198,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("pretrain-cache"))
+    parser.add_argument("--start", type=Path, help="go on from this checkpoint instead of random weights")
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--batch", type=int, default=256)
@@ -170,9 +207,16 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
-    tokenizer = make_tokenizer()
+    tokenizer = (
+        PreTrainedTokenizerFast.from_pretrained(arguments.start) if arguments.start else make_tokenizer()
+    )
     pictures = draw_all(arguments.pictures, arguments.cache, arguments.threads)
-    model = make_model(len(tokenizer))
+    model = (
+        CLIPModel.from_pretrained(arguments.start, dtype="float32")
+        if arguments.start
+        else make_model(len(tokenizer))
+    )
+    model.train()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -191,9 +235,7 @@ def main() -> None:
             group["lr"] = rate
         keep = PATCHES // 2 if step <= 0.8 * arguments.steps else PATCHES
         rows = np.sort(order.integers(held_out, arguments.pictures, arguments.batch))
-        loss = contrastive(
-            model, tokenizer, pictures[rows], [caption(scene_of(int(i))[0], random) for i in rows], keep
-        )
+        loss = contrastive(model, tokenizer, pictures[rows], [caption_of(int(i), random) for i in rows], keep)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -38,7 +38,7 @@ def test_no_setting_at_all_is_enough_to_serve_by_hand(config: Path, monkeypatch:
     settings = load_settings()
     home = config.parent / "pickapic-data"
     assert settings.home == home
-    assert settings.database_url == f"sqlite+aiosqlite:///{home}/pickapic.db"
+    assert settings.database_url == f"sqlite:///{home}/pickapic.db"
     assert settings.images_url == f"{home}/images"
     assert settings.allow_guests
     assert set(settings.sources.values()) == {"default"}

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         tuple(GeneratorChoice(name, name) for name in MINIATURE_GENERATORS),
         description="models that rounds draw from: names, or a table of name -> weight, guidance, ...",
     )
-    scorer: str | None = Field(None, description="scorer behind POST /score; none: that call answers 404")
+    scorer: str | None = Field(None, description="scorer behind POST /score; none: that call answers 503")
     scorer_model: str | None = Field(None, description="checkpoint for the scorer: a hub id or a folder")
     prompt_max_length: int = Field(500, ge=1, description="characters a prompt may have")
     prompts_per_minute: int = Field(60, ge=1, description="prompts that one user may start within a minute")
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         home = Path(values.get("home") or cls.model_fields["home"].default).expanduser().absolute()
         filled = {
             "home": home,
-            "database_url": f"sqlite+aiosqlite:///{home / 'pickapic.db'}",
+            "database_url": f"sqlite:///{home / 'pickapic.db'}",
             "images_url": str(home / "images"),
             "allow_guests": values.get("environment") != "production",
         }

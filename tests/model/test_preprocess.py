@@ -20,7 +20,7 @@ def pictures():
 
 
 @pytest.mark.parametrize(
-    "picture", pictures(), ids=lambda picture: f"{picture.mode}-{picture.width}x{picture.height}"
+    "picture", list(pictures()), ids=lambda picture: f"{picture.mode}-{picture.width}x{picture.height}"
 )
 @pytest.mark.parametrize("size", [32, 96])
 def test_pixels_are_those_of_transformers(picture, size, tmp_path):

@@ -106,7 +106,7 @@ def test_pixels_score_as_pictures_and_carry_gradients(tiny_clip, images):
     clip.model.double()
     scorer = ClipScorer(clip)
     square = images[2]
-    pixels = torch.from_numpy(np.asarray(square)).permute(2, 0, 1)[None].double() / 255
+    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].double() / 255
     pixels.requires_grad_()
     score = scorer.score_pixels("a fox", pixels)
     np.testing.assert_allclose(score.detach().numpy(), scorer.score("a fox", [square]), atol=1e-4)

@@ -50,7 +50,8 @@ ENTRIES = (
 
 # What `pip install pickapic` leaves out, by the extra that brings it.
 EXTRAS = {
-    "web": ("fastapi", "starlette", "uvicorn", "sqlalchemy", "aiosqlite", "alembic", "obstore", "structlog"),
+    "web": ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog"),
+    "postgresql": ("asyncpg",),
     "models": ("torch", "transformers", "safetensors"),
     "generate": ("diffusers",),
     "ray": ("ray",),

@@ -45,7 +45,7 @@ class Clip:
         """Return unit-norm features (n, D) of tokenized prompts."""
         # The towers are called themselves: `get_text_features` gives a tensor in transformers 4 and an object in 5.
         pooled = self.model.text_model(**tokens).pooler_output
-        return normalize(self.model.text_projection(pooled).float(), dim=-1)
+        return _unit(self.model.text_projection(pooled))
 
     def image_features(self, squares: NDArray[np.uint8]) -> Tensor:
         """Return unit-norm features (n, D) of uint8 squares (n, H, W, 3) made by `transform.square`."""
@@ -55,12 +55,18 @@ class Clip:
     def pixel_features(self, pixels: Tensor) -> Tensor:
         """Return unit-norm features (n, D) of normalised pixels (n, 3, H, W)."""
         pooled = self.model.vision_model(pixel_values=pixels).pooler_output
-        return normalize(self.model.visual_projection(pooled).float(), dim=-1)
+        return _unit(self.model.visual_projection(pooled))
 
     @property
     def logit_scale(self) -> Tensor:
         """T, the factor between cosine and score."""
-        return self.model.logit_scale.exp().float()
+        scale = self.model.logit_scale
+        return scale.to(torch.promote_types(scale.dtype, torch.float32)).exp()
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Return rows of length 1, in float32 at least: the cosine is never taken in half precision."""
+    return normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
 
 
 def load_clip(model: str | os.PathLike[str], device: str = "auto", dtype: str = "auto") -> Clip:

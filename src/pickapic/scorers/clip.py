@@ -34,7 +34,7 @@ class ClipScorer:
     @property
     def logit_scale(self) -> float:
         """T, the factor between cosine and score."""
-        return float(self.clip.logit_scale)
+        return self.clip.logit_scale.item()
 
     @torch.inference_mode()
     def score(self, prompts: str | Sequence[str], images: Sequence[Picture]) -> NDArray[np.float32]:
