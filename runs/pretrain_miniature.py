@@ -7,6 +7,7 @@ words mean and nothing of what people like. About 40 minutes on two cores; the p
 """
 
 import argparse
+import functools
 import json
 import math
 import time
@@ -21,8 +22,9 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from pickapic.miniature.depiction import Depiction
-from pickapic.miniature.look import Look, vary
+from pickapic.miniature.look import Look, displeasure, vary
 from pickapic.miniature.objects import BY_NAME, KINDS
+from pickapic.miniature.people import Person, Population
 from pickapic.miniature.renderer import render
 from pickapic.miniature.scene import BACKGROUNDS, STYLES, Scene, draw, write
 from pickapic.miniature.sprites import SETS
@@ -40,6 +42,7 @@ def scene_of(index: int) -> tuple[Scene, Random]:
     return draw(random), random
 
 
+LIKING_MEAN, LIKING_SD = -0.380, 0.178
 LOOK_WORDS = {
     "exposure": (-0.45, ("dark", "underexposed", "dim"), 0.40, ("bright", "overexposed", "light")),
     "saturation": (0.75, ("muted", "washed out", "dull"), 1.45, ("vivid", "saturated", "colorful")),
@@ -56,6 +59,28 @@ LOOK_WORDS = {
 def look_of(random: Random) -> Look:
     """Draw the look of a picture; the same for its pixels and its caption, which both continue its random stream."""
     return vary(Look(off_center=0.05, clutter=1.5, relief=0.5, style_strength=0.9), SPREAD, random)
+
+
+PRAISE = ("beautiful", "award-winning", "professional", "stunning", "great")
+BLAME = ("bad", "ugly", "amateur", "poor", "failed")
+WRITERS = 400
+
+
+@functools.cache
+def writers() -> list[Person]:
+    """The people who write captions: another population than any demo's."""
+    people = Population(555_000_555, WRITERS)
+    return [person for person in map(people.person, range(WRITERS)) if person.habit == "honest"]
+
+
+def say_worth(look: Look, random: Random) -> str | None:
+    """Return praise or blame, if this caption's writer feels strongly about the look (about three in five)."""
+    writer = random.choice(writers())
+    liking = -sum(
+        w * c for w, c in zip(writer.attribute_weights, displeasure(look, writer.ideal), strict=True)
+    )
+    feeling = (liking / len(writer.attribute_weights) - LIKING_MEAN) / LIKING_SD + random.gauss(0, 0.5)
+    return random.choice(PRAISE) if feeling > 0.5 else random.choice(BLAME) if feeling < -0.5 else None
 
 
 def say_look(look: Look, random: Random) -> list[str]:
@@ -84,6 +109,8 @@ def caption(scene: Scene, random: Random, look: Look | None = None) -> str:
         text = random.choice(("a picture of ", "photo of ", "an image of ", "illustration of ")) + text
     if look is not None and random.random() < 0.5 and (words := say_look(look, random)):
         text = f"{' '.join(words)}, {text}" if random.random() < 0.5 else f"{text}, {' '.join(words)}"
+    if look is not None and random.random() < 0.4 and (word := say_worth(look, random)):
+        text = f"{word} {random.choice(('picture', 'photo', 'image', 'shot'))}, {text}"
     return text
 
 
