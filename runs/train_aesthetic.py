@@ -23,7 +23,7 @@ from pickapic.model.clip import MINIATURE
 from pickapic.scorers.aesthetic import HEAD
 from pickapic.scorers.miniature import load
 
-PICTURES, RATERS, RIDGE = 8000, 3, 10.0
+PICTURES, RATERS, RIDGE = 6000, 3, 10.0
 RATING_POPULATION = 987_654_321  # no demo has this seed
 
 

@@ -131,6 +131,16 @@ def test_frozen_layers_stay_and_the_others_move(config, tiny_clip, tmp_path):
     assert any(name.startswith("vision_model.encoder.layers.1") for name in moved)
 
 
+def test_the_logit_scale_may_learn_faster(config, tiny_clip, tmp_path):
+    start = load_clip(tiny_clip).logit_scale.item()
+    ends = []
+    for number, rate in enumerate((0.0, 0.1)):
+        run = train(replace(config, out=str(tmp_path / str(number)), lr=1e-6, steps=10, logit_scale_lr=rate))
+        ends.append(load_clip(run.folder).logit_scale.item())
+    assert ends[0] == pytest.approx(start, rel=1e-4)
+    assert abs(ends[1] - start) > 0.2 * start
+
+
 def test_freezing_more_layers_than_there_are_is_refused(tiny_clip):
     with pytest.raises(InputError, match="cannot freeze 3 layers of a tower that has 2"):
         freeze(load_clip(tiny_clip), TrainConfig(freeze_vision_layers=3))

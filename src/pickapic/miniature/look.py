@@ -31,8 +31,12 @@ class Look:
     relief: float = 0.6
 
 
-PLEASING = Look(relief=1.0)
-"""The look that people like best on average; individuals differ (`people.py`)."""
+PLEASING = Look(exposure=0.45, saturation=1.60, contrast=1.45, cast=0.35, subject=1.2, relief=1.0)
+"""The look that people like best on average: bright, vivid, warm, with depth and a large subject (docs/miniature.md).
+
+It lies above what the models draw on average, so that more is mostly better; too much of it costs as well.
+Individuals differ (`people.py`).
+"""
 
 TOLERANCE = Look(
     exposure=0.45,

@@ -43,9 +43,9 @@ class Model:
         push = guidance_scale - 6.5
         return replace(
             self.look,
-            saturation=self.look.saturation + 0.055 * push,
-            contrast=self.look.contrast + 0.040 * push,
-            clutter=self.look.clutter + 0.45 * max(0.0, push),
+            saturation=self.look.saturation + 0.10 * push,
+            contrast=self.look.contrast + 0.12 * push,
+            clutter=self.look.clutter + 1.5 * max(0.0, push),
         )
 
 
@@ -63,30 +63,44 @@ def _faults(scale: float, **especially: float) -> MappingProxyType[str, float]:
     return MappingProxyType({name: especially.get(name, rate * scale) for name, rate in base.items()})
 
 
-AURORA = Model("miniature-aurora", "fluent", _faults(0.55), Look(relief=0.85, off_center=0.05, clutter=0.5))
+AURORA = Model(
+    "miniature-aurora",
+    "fluent",
+    _faults(0.55),
+    Look(exposure=0.15, saturation=1.3, contrast=1.2, cast=0.1, relief=0.8, off_center=0.05, clutter=0.5),
+)
 BRAMBLE = Model(
     "miniature-bramble",
     "noto",
     _faults(0.7, count=0.20),
-    Look(exposure=-0.15, cast=0.15, off_center=0.06, clutter=2.0),
+    Look(exposure=0.0, saturation=1.25, contrast=1.15, cast=0.15, off_center=0.06, clutter=1.5),
 )
 COBALT = Model(
     "miniature-cobalt",
     "noto",
     _faults(0.85, color=0.26),
-    Look(saturation=0.85, cast=-0.35, relief=0.5, off_center=0.06),
+    Look(exposure=0.05, saturation=1.1, contrast=1.15, cast=-0.30, relief=0.55, off_center=0.06),
 )
 DUNE = Model(
     "miniature-dune",
     "twemoji",
     _faults(1.1),
-    Look(exposure=0.35, contrast=0.92, subject=0.85, relief=0.45, off_center=0.10),
+    Look(exposure=0.15, saturation=0.95, contrast=1.0, subject=0.85, relief=0.45, off_center=0.10),
 )
 EMBER = Model(
     "miniature-ember",
     "twemoji",
-    _faults(0.9, style=0.30),
-    Look(saturation=1.45, contrast=1.30, cast=0.30, clutter=2.0, off_center=0.09),
+    _faults(1.0, style=0.30),
+    Look(
+        exposure=-0.45,
+        saturation=1.5,
+        contrast=1.05,
+        cast=0.1,
+        subject=0.8,
+        relief=0.30,
+        clutter=4.5,
+        off_center=0.10,
+    ),
 )
 FJORD = Model(
     "miniature-fjord",
@@ -95,7 +109,7 @@ FJORD = Model(
     Look(
         exposure=-0.40,
         saturation=0.75,
-        contrast=0.85,
+        contrast=0.90,
         subject=0.75,
         relief=0.25,
         off_center=0.14,

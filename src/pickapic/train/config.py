@@ -33,6 +33,9 @@ class TrainConfig:
     """Up to so many rounds of one prompt enter a batch together: rounds that follow each other share the image that
     won, and an image is encoded once a batch, so 4 saves a third of the image tower's work. 1: none together."""
     lr: float = 3e-6
+    logit_scale_lr: float = 0.0
+    """Learning rate of the logit scale alone; 0: `lr`. A CLIP is far too sure of small differences in cosine, and where
+    steps are few the scale should learn that first, not the features."""
     warmup_steps: int = 500
     """Linear from 0 to `lr`; after it, linear to 0 at the last step."""
     weight_decay: float = 0.3

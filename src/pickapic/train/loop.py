@@ -202,13 +202,12 @@ def freeze(clip: Clip, config: TrainConfig) -> None:
 
 def make_optimizer(clip: Clip, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW; biases, gains and the logit scale are not decayed."""
-    trained = [parameter for parameter in clip.model.parameters() if parameter.requires_grad]
+    scale = clip.model.logit_scale
+    trained = [p for p in clip.model.parameters() if p.requires_grad and p is not scale]
     groups = [
-        {
-            "params": [parameter for parameter in trained if parameter.ndim > 1],
-            "weight_decay": config.weight_decay,
-        },
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [scale], "weight_decay": 0.0, "lr": config.logit_scale_lr or config.lr},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
