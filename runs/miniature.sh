@@ -13,11 +13,11 @@ pickapic serve --no-worker & server=$!
 pickapic worker & worker=$!
 trap 'kill $server $worker 2>/dev/null || true; wait' EXIT
 until curl --silent --fail "$url/readyz" >/dev/null; do sleep 0.2; done
-pickapic simulate --url "$url" --picks 12000 --people 2500 --concurrency 60 --truth "$out/truth.json"
+pickapic simulate --url "$url" --picks 16000 --people 2500 --concurrency 60 --truth "$out/truth.json"
 
 # Dataset: the picks in the released schema, checked, divided by the paper's rule.
 pickapic export "$out/picks"
-pickapic dataset split "$out/picks" "$out/dataset" --prompts 280
+pickapic dataset split "$out/picks" "$out/dataset" --prompts 560
 pickapic dataset check "$out/dataset"
 pickapic dataset stats "$out/dataset" --split train
 

@@ -14,7 +14,7 @@ def demo(
     dir_: Annotated[Path, typer.Option("--dir", help="Folder for everything the demo makes.")] = Path(
         "pickapic-demo"
     ),
-    picks: Annotated[int, typer.Option(min=60, help="Picks that the simulated people make.")] = 12_000,
+    picks: Annotated[int, typer.Option(min=60, help="Picks that the simulated people make.")] = 16_000,
     people: Annotated[int, typer.Option(min=20, help="How many simulated people there are.")] = 2500,
     seed: Annotated[
         int, typer.Option(help="Another seed is another population, split and training order.")

@@ -35,7 +35,7 @@ Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
 
 HELD_OUT = 0.28
 """Share of the prompts that are held out, validation and test together."""
-EPOCHS = 2
+EPOCHS = 1
 ABOUT = About(
     title="Pick-a-Pic in miniature",
     licence="cc-by-4.0",
@@ -52,7 +52,7 @@ class DemoPlan:
     """What a demo does. Two demos in one folder must agree in `picks`, `people` and `seed`."""
 
     folder: Path
-    picks: int = 12_000
+    picks: int = 16_000
     people: int = 2500
     seed: int = 0
     host: str = "127.0.0.1"
