@@ -19,5 +19,7 @@ print(sorted({"torch", "transformers", "diffusers", "ray"} & set(sys.modules)))
 
 
 def test_server_and_worker_load_no_deep_learning_library():
-    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
     assert result.stdout.strip() == "[]"
