@@ -33,7 +33,7 @@ check: $(VENV)/.installed-dev lint ## the quick part of `make test`: no browser,
 lint: $(VENV)/.installed-dev ## style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports --no-logo
 
 fix: $(VENV)/.installed-dev ## mend what can be mended by itself
