@@ -4,9 +4,9 @@
 set -euo pipefail
 
 out=${1:-miniature-seeds}
-for seed in 1 2 3; do
-    pickapic demo --dir "$out/seed-$seed" --seed "$seed" --no-serve --json >/dev/null
-done
+pickapic demo --dir "$out/seed-1" --seed 1 --no-serve --json >/dev/null
+pickapic demo --dir "$out/seed-2" --seed 2 --no-serve --json >/dev/null
+pickapic demo --dir "$out/seed-3" --seed 3 --no-serve --json >/dev/null
 python - "$out" <<'PYTHON'
 import json
 import pathlib
