@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from pickapic.collect.tables import duels, images
 from pickapic.records import ImageFacts
@@ -88,7 +89,7 @@ def locate(connection: Connection, token: str) -> Location | None:
     return Location(row.sha256, row.user_id) if row else None
 
 
-_facts = select(
+_how_made = select(
     images.c.token,
     images.c.uid,
     images.c.prompt,
@@ -101,27 +102,35 @@ _facts = select(
     images.c.width,
     images.c.height,
     images.c.created_at,
-).where(images.c.token.in_(bindparam("tokens", expanding=True)))
+)
+_facts = _how_made.where(images.c.token.in_(bindparam("tokens", expanding=True)))
+_facts_by_uid = _how_made.where(images.c.uid.in_(bindparam("uids", expanding=True)))
 
 
 def facts(connection: Connection, tokens: Sequence[str]) -> dict[str, ImageFacts]:
     """Return how each image was made, by the token in its address; unknown tokens are left out."""
-    return {
-        row.token: ImageFacts(
-            uid=row.uid,
-            prompt=row.prompt,
-            negative_prompt=row.negative_prompt,
-            model=row.model,
-            seed=row.seed,
-            guidance_scale=row.guidance_scale,
-            steps=row.steps,
-            scheduler=row.scheduler,
-            width=row.width,
-            height=row.height,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(_facts, {"tokens": list(tokens)})
-    }
+    return {row.token: _read_facts(row) for row in connection.execute(_facts, {"tokens": list(tokens)})}
+
+
+def facts_by_uid(connection: Connection, uids: Sequence[str]) -> dict[str, ImageFacts]:
+    """Return how each image was made, by the uid that datasets name it by; unknown uids are left out."""
+    return {row.uid: _read_facts(row) for row in connection.execute(_facts_by_uid, {"uids": list(uids)})}
+
+
+def _read_facts(row: Row[*tuple[Any, ...]]) -> ImageFacts:
+    return ImageFacts(
+        uid=row.uid,
+        prompt=row.prompt,
+        negative_prompt=row.negative_prompt,
+        model=row.model,
+        seed=row.seed,
+        guidance_scale=row.guidance_scale,
+        steps=row.steps,
+        scheduler=row.scheduler,
+        width=row.width,
+        height=row.height,
+        created_at=row.created_at,
+    )
 
 
 def url_of(token: str) -> str:

@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, select
 
 from pickapic.collect.database import open_database
-from pickapic.collect.tables import images
+from pickapic.collect.images import facts_by_uid
 from pickapic.miniature.people import Person, Population
 from pickapic.miniature.taste import depiction_of, quality
 from pickapic.records import ImageFacts
@@ -27,20 +26,6 @@ _ANOTHER_TOWN = 1_000_003
 """The second person comes from another population than those who picked."""
 _LABELS = {"left": 1.0, "right": 0.0, "tie": 0.5}
 _ASKED_AT_ONCE = 500
-
-_made = select(
-    images.c.uid,
-    images.c.prompt,
-    images.c.negative_prompt,
-    images.c.model,
-    images.c.seed,
-    images.c.guidance_scale,
-    images.c.steps,
-    images.c.scheduler,
-    images.c.width,
-    images.c.height,
-    images.c.created_at,
-).where(images.c.uid.in_(bindparam("uids", expanding=True)))
 
 
 def write_truth(database_url: str, examples: pa.Table, seed: int, out: Path) -> pa.Table:
@@ -80,15 +65,10 @@ def _truth(left: ImageFacts, right: ImageFacts, honest: list[Person], ranking_id
 
 async def _read_facts(database_url: str, uids: list[str]) -> dict[str, ImageFacts]:
     database = open_database(database_url)
-
-    def read(connection: Connection, some: list[str]) -> list[ImageFacts]:
-        return [ImageFacts(**row) for row in connection.execute(_made, {"uids": some}).mappings()]
-
     try:
         found: dict[str, ImageFacts] = {}
         for start in range(0, len(uids), _ASKED_AT_ONCE):
-            for image in await database.read(read, uids[start : start + _ASKED_AT_ONCE]):
-                found[image.uid] = image
+            found |= await database.read(facts_by_uid, uids[start : start + _ASKED_AT_ONCE])
         return found
     finally:
         await database.close()
