@@ -75,7 +75,9 @@ def start(
     count, first = connection.execute(_recent_duels, {"user_id": user_id, "since": since}).one()
     if count >= settings.prompts_per_minute:
         wait = int((first - since).total_seconds()) + 1
-        raise LimitError(f"More than {settings.prompts_per_minute} prompts a minute are too many.", wait)
+        raise LimitError(
+            "More than {count} prompts a minute are too many.", wait, count=settings.prompts_per_minute
+        )
     uid = secrets.token_urlsafe(16)
     duel_id = connection.execute(
         _insert_duel,

@@ -47,7 +47,11 @@ def checked_text(typed: str, max_length: int) -> str:
     if not text:
         raise PromptError("The prompt is empty: write what the images should show.")
     if len(text) > max_length:
-        raise PromptError(f"The prompt has {len(text)} characters; at most {max_length} are possible.")
+        raise PromptError(
+            "The prompt has {count} characters; at most {most} are possible.",
+            count=len(text),
+            most=max_length,
+        )
     if _UNFIT.search(text):
         raise PromptError("The prompt contains characters that are not text.")
     return text

@@ -13,11 +13,25 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, PromptError
+from pickapic.collect.refusals import (
+    ConflictError,
+    ForbiddenError,
+    LimitError,
+    NotFoundError,
+    PromptError,
+    RefusalError,
+)
 from pickapic.records import InputError
 from pickapic.web.routes.pages import error_page
 from pickapic.web.service import SignInError
 
+_STATUS: dict[type[RefusalError], int] = {
+    PromptError: 422,
+    NotFoundError: 404,
+    ConflictError: 409,
+    ForbiddenError: 403,
+    LimitError: 429,
+}
 # The phrases for these differ between versions of Python, or are too vague.
 _CODES = {404: "not_found", 413: "too_large"}
 
@@ -31,10 +45,7 @@ def install(app: FastAPI) -> None:
     """Make `app` answer every error in this form."""
     handlers: dict[type[Exception], Any] = {
         SignInError: _sign_in,
-        NotFoundError: _not_found,
-        ConflictError: _conflict,
-        LimitError: _limit,
-        PromptError: _prompt,
+        RefusalError: _refusal,
         InputError: _input,
         RequestValidationError: _validation,
         HTTPException: _http,
@@ -50,20 +61,9 @@ async def _sign_in(request: Request, error: Exception) -> JSONResponse:
     return refusal(401, "signed_out", "Please sign in first.")
 
 
-async def _not_found(request: Request, error: Exception) -> JSONResponse:
-    return refusal(404, "not_found", str(error))
-
-
-async def _conflict(request: Request, error: Exception) -> JSONResponse:
-    return refusal(409, "conflict", str(error))
-
-
-async def _limit(request: Request, error: LimitError) -> JSONResponse:
-    return refusal(429, "too_many", str(error), {"Retry-After": str(error.retry_after)})
-
-
-async def _prompt(request: Request, error: Exception) -> JSONResponse:
-    return refusal(422, "prompt", str(error))
+async def _refusal(request: Request, error: RefusalError) -> JSONResponse:
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, LimitError) else None
+    return refusal(_STATUS[type(error)], error.code, str(error), headers)
 
 
 async def _input(request: Request, error: Exception) -> JSONResponse:

@@ -98,8 +98,9 @@ class Scoring:
         if waiting and waiting + more > self._settings.scorer_queue:
             seconds = math.ceil(waiting * self._seconds_per_image)
             raise LimitError(
-                f"{waiting} images wait to be scored already; try again later.",
+                "{count} images wait to be scored already; try again later.",
                 min(max(1, seconds), _LONGEST_RETRY_AFTER),
+                count=waiting,
             )
 
     async def score(self, prompt: str, images: Sequence[bytes]) -> Scored:
