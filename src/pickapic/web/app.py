@@ -18,6 +18,7 @@ from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
 from pickapic.web.changes import Changes
+from pickapic.web.languages import load_languages
 from pickapic.web.metrics import Metrics, MetricsMiddleware
 from pickapic.web.routes import auth, duels, health, images, leaderboard, me, pages, rounds, score
 from pickapic.web.scoring import Scoring
@@ -58,6 +59,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.secret = secret
+    app.state.languages = load_languages()
     app.add_middleware(SecurityMiddleware, secret=secret, session_days=settings.session_days)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     errors.install(app)

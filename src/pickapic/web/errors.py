@@ -22,6 +22,7 @@ from pickapic.collect.refusals import (
     RefusalError,
 )
 from pickapic.records import InputError
+from pickapic.web.languages import language_of
 from pickapic.web.routes.pages import error_page
 from pickapic.web.service import SignInError
 
@@ -58,12 +59,13 @@ def install(app: FastAPI) -> None:
 
 
 async def _sign_in(request: Request, error: Exception) -> JSONResponse:
-    return refusal(401, "signed_out", "Please sign in first.")
+    return refusal(401, "signed_out", language_of(request).text("Please sign in first."))
 
 
 async def _refusal(request: Request, error: RefusalError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, LimitError) else None
-    return refusal(_STATUS[type(error)], error.code, str(error), headers)
+    message = language_of(request).text(error.template, **error.values)
+    return refusal(_STATUS[type(error)], error.code, message, headers)
 
 
 async def _input(request: Request, error: Exception) -> JSONResponse:

@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
+from pickapic.web.languages import words
 from pickapic.web.routes.leaderboard import board
 from pickapic.web.service import ServiceHere
 
 WEB = Path(__file__).parent.parent
 STATIC = WEB / "static"
-templates = Jinja2Templates(WEB / "templates")
+templates = Jinja2Templates(WEB / "templates", context_processors=[words])
 
 router = APIRouter(include_in_schema=False)
 
