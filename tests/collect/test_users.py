@@ -10,7 +10,7 @@ from pickapic.collect.tables import users as users_table
 def test_a_session_is_known_by_its_token_until_it_ends(hands):
     user = hands.guest()
     token = hands.write(sessions.open_session, user, 1, hands.now)
-    assert hands.read(sessions.signed_in, token, hands.now) == user
+    assert hands.read(sessions.signed_in, token, hands.now).user_id == user
     assert hands.read(sessions.signed_in, token[:-1] + "x", hands.now) is None
     assert token.encode() not in hands.rows(sessions_table)[0].token_hash
     hands.later(86401)

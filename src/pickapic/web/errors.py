@@ -65,7 +65,9 @@ async def _sign_in(request: Request, error: Exception) -> JSONResponse:
 async def _refusal(request: Request, error: RefusalError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, LimitError) else None
     message = language_of(request).text(error.template, **error.values)
-    return refusal(_STATUS[type(error)], error.code, message, headers)
+    # Nobody is forbidden to sign in.
+    status = 401 if error.code == "sign_in" else _STATUS[type(error)]
+    return refusal(status, error.code, message, headers)
 
 
 async def _input(request: Request, error: Exception) -> JSONResponse:

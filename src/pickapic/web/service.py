@@ -15,6 +15,9 @@ from obstore.store import ObjectStore
 from pickapic.collect import sessions
 from pickapic.collect.database import Database
 from pickapic.collect.images import Location
+from pickapic.collect.refusals import ForbiddenError
+from pickapic.collect.sessions import SignedIn
+from pickapic.collect.visitors import VISITOR
 from pickapic.settings import Settings
 from pickapic.web.changes import Changes
 from pickapic.web.metrics import Metrics
@@ -75,23 +78,28 @@ class Service:
     rng: Random = field(default_factory=SystemRandom)
     locations: Recent[str, Location] = field(default_factory=lambda: Recent[str, Location](LOCATIONS_KEPT))
     boards: Recent[str, tuple[float, Any]] = field(default_factory=lambda: Recent[str, tuple[float, Any]](1))
-    people: Recent[str, tuple[float, int]] = field(
-        default_factory=lambda: Recent[str, tuple[float, int]](SESSIONS_KEPT)
+    people: Recent[str, tuple[float, SignedIn]] = field(
+        default_factory=lambda: Recent[str, tuple[float, SignedIn]](SESSIONS_KEPT)
     )
 
-    async def user_of(self, token: str | None) -> int | None:
-        """Return the user whose session cookie is `token`, or None."""
+    async def person_of(self, token: str | None) -> SignedIn | None:
+        """Return who holds the session cookie `token`, or None."""
         if token is None:
             return None
         known = self.people.get(token)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        user_id = await self.database.read(sessions.signed_in, token, now())
-        if user_id is None:
+        person = await self.database.read(sessions.signed_in, token, now())
+        if person is None:
             self.people.drop(token)
         else:
-            self.people.put(token, (time.monotonic() + SESSION_SECONDS, user_id))
-        return user_id
+            self.people.put(token, (time.monotonic() + SESSION_SECONDS, person))
+        return person
+
+    async def user_of(self, token: str | None) -> int | None:
+        """Return the user whose session cookie is `token`, or None."""
+        person = await self.person_of(token)
+        return None if person is None else person.user_id
 
 
 def now() -> datetime:
@@ -103,13 +111,50 @@ async def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-async def _signed_in(request: Request) -> int:
+async def _person(request: Request) -> SignedIn:
     service: Service = request.app.state.service
-    user_id = await service.user_of(request.scope.get("pickapic.session"))
-    if user_id is None:
+    person = await service.person_of(request.scope.get("pickapic.session"))
+    if person is None:
         raise SignInError
-    return user_id
+    return person
 
 
 ServiceHere = Annotated[Service, Depends(_service)]
-UserId = Annotated[int, Depends(_signed_in)]
+Person = Annotated[SignedIn, Depends(_person)]
+"""Whoever is signed in; nobody: 401."""
+
+
+async def _user_id(person: Person) -> int:
+    return person.user_id
+
+
+async def _participant(service: ServiceHere, person: Person) -> SignedIn:
+    if person.status == "banned":
+        raise ForbiddenError(
+            "banned", "You cannot take part here any more. Whoever runs this page can say why, and change it."
+        )
+    # What a visitor tries is never published, so there is nothing yet to agree to.
+    if person.kind != VISITOR and person.consent != service.settings.terms_version:
+        raise ForbiddenError("consent", "Please read the terms and agree to them first; then go on here.")
+    return person
+
+
+async def _moderator(person: Person) -> SignedIn:
+    if person.role not in ("moderator", "admin") or person.status == "banned":
+        raise ForbiddenError("role", "Only moderators may do that.")
+    return person
+
+
+async def _admin(person: Person) -> SignedIn:
+    if person.role != "admin" or person.status == "banned":
+        raise ForbiddenError("role", "Only admins may do that.")
+    return person
+
+
+UserId = Annotated[int, Depends(_user_id)]
+Participant = Annotated[SignedIn, Depends(_participant)]
+"""Somebody who may start duels and answer rounds: not banned, and agreed to the present terms."""
+Moderator = Annotated[SignedIn, Depends(_moderator)]
+"""A moderator or an admin."""
+Admin = Annotated[SignedIn, Depends(_admin)]
+"""An admin."""

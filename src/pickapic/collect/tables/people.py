@@ -41,7 +41,8 @@ sessions = Table(
     Column("expires_at", Instant, nullable=False),
     Column("uid", String(32)),  # names it in the list of a person's browsers
     Column("seen_at", Instant),
-    Column("replaced_at", Instant),  # a newer token took its place; it works for a minute more
+    Column("replaced_by", Key),  # of a token beside the session's own: the session it stands for
+    Column("replaced_at", Instant),  # since when such a token is the old one; none: the new one, not yet used
     Column("label", String(64), nullable=False, server_default=""),  # "Firefox on Linux"
     Index(None, "user_id"),
     Index("ix_sessions_uid", "uid", unique=True),

@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from pickapic.collect import sessions, users
+from pickapic.collect import consents, sessions, users, visitors
+from pickapic.settings import Settings
 from pickapic.web.routes.answers import json_of
 from pickapic.web.security import set_session
 from pickapic.web.service import ServiceHere, now
@@ -15,26 +16,30 @@ from pickapic.web.service import ServiceHere, now
 router = APIRouter(prefix="/auth", tags=["sign-in"])
 
 
-class SignedIn(BaseModel):
+class Somebody(BaseModel):
     """Who is signed in now."""
 
     user_id: int
     kind: str
 
 
-@router.post("/guest", status_code=201, response_model=SignedIn)
+@router.post("/guest", status_code=201, response_model=Somebody)
 async def sign_in_as_guest(request: Request, service: ServiceHere) -> Response:
-    """Sign in without an account, where the settings allow it; whoever is signed in already stays who they are."""
+    """Sign in without an account, where the settings allow it, and agree to the terms shown beside the button.
+
+    Whoever is signed in already stays who they are; a visitor becomes a guest.
+    """
     if not service.settings.allow_guests:
         raise HTTPException(403, "Guests are not allowed here; please sign in with an account.")
-    user_id = await service.user_of(request.scope.get("pickapic.session"))
-    if user_id is not None:
-        return json_of(SignedIn(user_id=user_id, kind=users.GUEST))
-    days = service.settings.session_days
-    user_id, token = await service.database.write(_new_guest, days)
-    response = json_of(SignedIn(user_id=user_id, kind=users.GUEST), 201)
-    set_session(response.headers, request.app.state.secret, token, request.scope, days)
-    return response
+    return await _come_in(request, service, users.GUEST)
+
+
+@router.post("/visitor", status_code=201, response_model=Somebody)
+async def look_around(request: Request, service: ServiceHere) -> Response:
+    """Begin without signing in, to try the one free prompt; whoever is signed in stays who they are."""
+    if not service.settings.free_prompt:
+        raise HTTPException(403, "There is no free prompt here; please sign in.")
+    return await _come_in(request, service, visitors.VISITOR)
 
 
 @router.post("/sign-out", status_code=204)
@@ -51,6 +56,29 @@ async def sign_out(request: Request, service: ServiceHere) -> Response:
     return response
 
 
-def _new_guest(connection: Connection, days: int) -> tuple[int, str]:
+async def _come_in(request: Request, service: ServiceHere, kind: str) -> Response:
+    token: str | None = request.scope.get("pickapic.session")
+    person = await service.person_of(token)
+    if person is not None and (person.kind != visitors.VISITOR or kind == visitors.VISITOR):
+        return json_of(Somebody(user_id=person.user_id, kind=person.kind))
+    settings = service.settings
+    work = _new_guest if kind == users.GUEST else _new_visitor
+    user_id, new = await service.database.write(work, settings, token)
+    if token is not None:
+        service.people.drop(token)
+    response = json_of(Somebody(user_id=user_id, kind=kind), 201)
+    set_session(response.headers, request.app.state.secret, new, request.scope, settings.session_days)
+    return response
+
+
+def _new_guest(connection: Connection, settings: Settings, old: str | None) -> tuple[int, str]:
     user_id = users.create_guest(connection, now())
-    return user_id, sessions.open_session(connection, user_id, days, now())
+    consents.agree(connection, user_id, settings.terms_version, now())
+    if old is not None:
+        sessions.close_session(connection, old)
+    return user_id, sessions.open_session(connection, user_id, settings.session_days, now())
+
+
+def _new_visitor(connection: Connection, settings: Settings, old: str | None) -> tuple[int, str]:
+    user_id = visitors.create_visitor(connection, now())
+    return user_id, sessions.open_session(connection, user_id, settings.session_days, now())

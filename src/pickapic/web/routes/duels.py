@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pickapic.collect import duel as loop
-from pickapic.collect import views
+from pickapic.collect import views, visitors
+from pickapic.collect.sessions import SignedIn
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
-from pickapic.web.service import Service, ServiceHere, UserId, now
+from pickapic.web.service import Participant, Service, ServiceHere, UserId, now
 
 LONGEST_WAIT = 30.0
 SECONDS_BETWEEN_EVENTS = 1.0
@@ -32,9 +33,9 @@ class NewDuel(BaseModel):
 
 
 @router.post("", status_code=201, response_model=DuelAnswer)
-async def start_duel(body: NewDuel, service: ServiceHere, user_id: UserId) -> Response:
+async def start_duel(body: NewDuel, service: ServiceHere, person: Participant) -> Response:
     """Queue the first images for a prompt."""
-    view = await service.database.write(_start, service, user_id, body.prompt)
+    view = await service.database.write(_start, service, person, body.prompt)
     service.metrics.duels.inc()
     return json_of(duel_answer(service, view), 201)
 
@@ -102,9 +103,11 @@ def _is_worth_a_look(standing: views.Standing, enough: int) -> bool:
     return standing.state != loop.OPEN or standing.pool >= enough
 
 
-def _start(connection: Connection, service: Service, user_id: int, typed: str) -> views.DuelView:
-    duel_uid = loop.start(connection, service.settings, user_id, typed, now(), service.rng)
-    return views.view(connection, user_id, duel_uid, now())
+def _start(connection: Connection, service: Service, person: SignedIn, typed: str) -> views.DuelView:
+    if person.kind == visitors.VISITOR:
+        visitors.check_start(connection, service.settings, person.user_id, typed)
+    duel_uid = loop.start(connection, service.settings, person.user_id, typed, now(), service.rng)
+    return views.view(connection, person.user_id, duel_uid, now())
 
 
 def _advance(connection: Connection, service: Service, user_id: int, duel_uid: str) -> views.DuelView:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from pickapic.collect import users
+from pickapic.collect import consents, users
+from pickapic.collect.visitors import VISITOR
 from pickapic.storage import blobs
 from pickapic.web.routes.answers import json_of
 from pickapic.web.security import set_session
-from pickapic.web.service import ServiceHere, UserId, now
+from pickapic.web.service import Person, ServiceHere, UserId, now
 
 router = APIRouter(prefix="/me", tags=["me"])
 
@@ -26,6 +27,10 @@ class Me(BaseModel):
 
     user_id: int
     kind: str
+    role: str
+    status: str
+    consent_needed: bool
+    terms_version: str
     created_at: datetime
     duels: int
     picks: int
@@ -33,19 +38,41 @@ class Me(BaseModel):
 
 
 @router.get("", response_model=Me)
-async def read_me(service: ServiceHere, user_id: UserId) -> Response:
-    """Return what is known of me."""
-    account = await service.database.read(users.account, user_id)
+async def read_me(service: ServiceHere, person: Person) -> Response:
+    """Return what is known of me; `consent_needed` if the terms have changed since I agreed."""
+    account = await service.database.read(users.account, person.user_id)
+    version = service.settings.terms_version
     return json_of(
         Me(
             user_id=account.user_id,
             kind=account.kind,
+            role=person.role,
+            status=person.status,
+            consent_needed=person.kind != VISITOR and person.consent != version,
+            terms_version=version,
             created_at=account.created_at,
             duels=account.duels,
             picks=account.picks,
             open_duel_id=account.open_duel_uid,
         )
     )
+
+
+class Agreement(BaseModel):
+    """The version of the terms that was read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: str
+
+
+@router.post("/consent", status_code=204)
+async def agree(request: Request, body: Agreement, service: ServiceHere, person: Person) -> Response:
+    """Agree to the present terms; 409 if another version was read."""
+    present = service.settings.terms_version
+    await service.database.write(consents.agree_to_present, person.user_id, body.version, present, now())
+    service.people.drop(request.scope["pickapic.session"])
+    return Response(status_code=204)
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": {"application/zip": {}}}})

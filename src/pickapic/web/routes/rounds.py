@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pickapic.collect import duel as loop
-from pickapic.collect import views
+from pickapic.collect import views, visitors
+from pickapic.collect.sessions import SignedIn
 from pickapic.records import Pick
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
 from pickapic.web.routes.duels import WaitSeconds, next_look
-from pickapic.web.service import Service, ServiceHere, UserId, now
+from pickapic.web.service import Participant, Service, ServiceHere, now
 
 router = APIRouter(prefix="/rounds", tags=["rounds"])
 
@@ -26,39 +27,42 @@ class Answer(BaseModel):
 
 @router.post("/{round_id}/pick", response_model=DuelAnswer)
 async def pick(
-    round_id: str, body: Answer, service: ServiceHere, user_id: UserId, wait: WaitSeconds = 0.0
+    round_id: str, body: Answer, service: ServiceHere, person: Participant, wait: WaitSeconds = 0.0
 ) -> Response:
     """Store the answer to a round; the same answer again is counted once.
 
     With `wait`, the answer comes with the next round, or after that many seconds without; the pick is stored
     before that, and may safely be sent again.
     """
-    view = await service.database.write(_pick, service, user_id, round_id, body.pick, wait > 0)
+    view = await service.database.write(_pick, service, person, round_id, body.pick, wait > 0)
     service.metrics.answers.labels(body.pick).inc()
     if isinstance(view, views.Wait):
-        view = await next_look(service, user_id, view, wait)
+        view = await next_look(service, person.user_id, view, wait)
     return json_of(duel_answer(service, view))
 
 
 @router.post("/{round_id}/skip", response_model=DuelAnswer)
-async def skip(round_id: str, service: ServiceHere, user_id: UserId) -> Response:
+async def skip(round_id: str, service: ServiceHere, person: Participant) -> Response:
     """Replace both images without an answer."""
-    view = await service.database.write(_skip, service, user_id, round_id)
+    view = await service.database.write(_skip, service, person, round_id)
     service.metrics.answers.labels("skip").inc()
     return json_of(duel_answer(service, view))
 
 
 @router.post("/{round_id}/undo", response_model=DuelAnswer)
-async def undo(round_id: str, service: ServiceHere, user_id: UserId) -> Response:
+async def undo(round_id: str, service: ServiceHere, person: Participant) -> Response:
     """Take the answer of the last answered round back: it is on screen again."""
-    view = await service.database.write(_undo, user_id, round_id)
+    view = await service.database.write(_undo, person.user_id, round_id)
     service.metrics.answers.labels("undo").inc()
     return json_of(duel_answer(service, view))
 
 
 def _pick(
-    connection: Connection, service: Service, user_id: int, round_uid: str, answer: Pick, may_wait: bool
+    connection: Connection, service: Service, person: SignedIn, round_uid: str, answer: Pick, may_wait: bool
 ) -> views.DuelView | views.Wait:
+    user_id = person.user_id
+    if person.kind == visitors.VISITOR:
+        visitors.check_pick(connection, service.settings, user_id, round_uid)
     duel_uid = loop.pick(connection, service.settings, user_id, round_uid, answer, now(), service.rng)
     if may_wait:
         missing = views.waits_for(connection, user_id, duel_uid)
@@ -67,7 +71,10 @@ def _pick(
     return views.view(connection, user_id, duel_uid, now())
 
 
-def _skip(connection: Connection, service: Service, user_id: int, round_uid: str) -> views.DuelView:
+def _skip(connection: Connection, service: Service, person: SignedIn, round_uid: str) -> views.DuelView:
+    user_id = person.user_id
+    if person.kind == visitors.VISITOR:
+        visitors.check_skip(connection, user_id)
     duel_uid = loop.skip(connection, service.settings, user_id, round_uid, now(), service.rng)
     return views.view(connection, user_id, duel_uid, now())
 
