@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from databases import Databases
 
 # Before any test imports NumPy or torch. With several test processes on few cores a second thread makes each
 # slower; a spinning one makes the others slower too.
@@ -35,6 +38,13 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     empty.touch()
     monkeypatch.setenv("PICKAPIC_CONFIG", str(empty))
     monkeypatch.setenv("PICKAPIC_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Make databases of either kind, quickly."""
+    with Databases(tmp_path_factory.mktemp("databases")) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import make_url, select
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import select
 
-from pickapic.collect import duel, images, jobs, schema, users, views
-from pickapic.collect.database import open_database, parse_url
+from databases import KINDS
+from pickapic.collect import duel, images, jobs, users, views
+from pickapic.collect.database import open_database
 from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
 
@@ -97,33 +95,31 @@ def finished(job: jobs.Job, same: bool = False) -> images.Finished:
     )
 
 
-# A PostgreSQL server whose user may create databases: then each test runs on both.
-SERVER = os.environ.get("PICKAPIC_TEST_POSTGRESQL", "")
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    """sqlite; and postgresql if there is a server."""
+    return request.param
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if SERVER else ["sqlite"])
-def database_url(request, tmp_path) -> Iterator[str]:
-    """An empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    name = f"pickapic_{uuid.uuid4().hex}"
-    asyncio.run(_execute(SERVER, f"CREATE DATABASE {name}"))
-    yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_execute(SERVER, f"DROP DATABASE {name} WITH (FORCE)"))
+@pytest.fixture
+def empty_url(kind, databases, tmp_path) -> Iterator[str]:
+    """A database without tables."""
+    url = databases.empty(kind, tmp_path)
+    yield url
+    databases.drop(url)
 
 
-async def _execute(server: str, statement: str) -> None:
-    engine = create_async_engine(parse_url(server), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.exec_driver_sql(statement)
-    await engine.dispose()
+@pytest.fixture
+def database_url(kind, databases, tmp_path) -> Iterator[str]:
+    """A database with all tables, and nothing in them."""
+    url = databases.migrated(kind, tmp_path)
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture
 def hands(database_url, tmp_path) -> Iterator[Hands]:
     hands = Hands(open_database(database_url), load_settings(home=tmp_path))
     with hands.runner:
-        hands.runner.run(schema.upgrade_open(hands.database))
         yield hands
         hands.runner.run(hands.database.close())

@@ -24,8 +24,6 @@ def test_an_empty_database_is_given_its_tables(tmp_path, capsys):
 
 
 def test_admin_counts_and_retries(hands, database_url, capsys):
-    if not database_url.startswith("sqlite"):
-        pytest.skip("the commands are the same on PostgreSQL; a second event loop is not needed to know")
     user = hands.guest()
     uid = hands.start(user)
     (first, *others) = hands.lease()

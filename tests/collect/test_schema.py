@@ -36,10 +36,10 @@ def test_down_to_nothing_and_up_again(hands):
     assert hands.guest() == 1
 
 
-def test_two_processes_may_upgrade_at_once(database_url):
+def test_two_processes_may_upgrade_at_once(empty_url):
 
     async def both():
-        return await asyncio.gather(schema.upgrade(database_url), schema.upgrade(database_url))
+        return await asyncio.gather(schema.upgrade(empty_url), schema.upgrade(empty_url))
 
     assert asyncio.run(both()) == [schema.newest()] * 2
 
@@ -54,8 +54,8 @@ def test_a_database_of_a_newer_version_is_left_alone(hands):
         hands.runner.run(schema.upgrade_if_empty(hands.database))
 
 
-def test_an_upgrade_that_fails_half_way_leaves_nothing(database_url):
-    database = open_database(database_url)
+def test_an_upgrade_that_fails_half_way_leaves_nothing(empty_url):
+    database = open_database(empty_url)
 
     def fail(connection):
         schema.upgrade_connection(connection)
