@@ -1,7 +1,8 @@
 """What every request passes first: size limit, session cookie, CSRF; and the headers that every answer carries.
 
 The CSRF token is `nonce.signature`, signed together with the session it belongs to: a token that somebody
-else planted in a cookie does not fit the victim's session.
+else planted in a cookie does not fit the victim's session. Scripts send it as a header; a plain form, which works
+without any script, as its field `csrf`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -21,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SESSION_COOKIE = "session"
 CSRF_COOKIE = "csrf"
 CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf"
+FORM = "application/x-www-form-urlencoded"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 BODY_LIMIT = 64 * 1024
@@ -93,9 +96,15 @@ class SecurityMiddleware:
         scope["pickapic.session"] = session
         path: str = scope["path"]
         quiet = path.startswith(QUIET_PATHS)
-        renew = not quiet and not csrf_fits(self._secret, session, cookies.get(CSRF_COOKIE, ""))
-        answer = self._guard(send, scope, session if renew else None, renew)
-        refusal = self._refusal(scope, headers, cookies, session)
+        known = cookies.get(CSRF_COOKIE, "")
+        renew = not quiet and not csrf_fits(self._secret, session, known)
+        # For the forms of the page: the token that the browser has once this answer is there.
+        scope["pickapic.csrf"] = csrf = csrf_token(self._secret, session) if renew else known
+        answer = self._guard(send, scope, csrf if renew else None)
+        sent = headers.get(CSRF_HEADER, "")
+        if not sent and scope["method"] == "POST" and headers.get("content-type", "").startswith(FORM):
+            sent, receive = await _form_token(receive)
+        refusal = self._refusal(scope, headers, cookies, session, sent)
         if refusal:
             await _refuse(answer, *refusal)
             return
@@ -103,7 +112,7 @@ class SecurityMiddleware:
         await self._app(scope, _limited(receive, limit), answer)
 
     def _refusal(
-        self, scope: Scope, headers: Headers, cookies: Mapping[str, str], session: str | None
+        self, scope: Scope, headers: Headers, cookies: Mapping[str, str], session: str | None, sent: str
     ) -> tuple[int, str, str] | None:
         path: str = scope["path"]
         limit = SCORE_BODY_LIMIT if path == SCORE_PATH else BODY_LIMIT
@@ -115,7 +124,6 @@ class SecurityMiddleware:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
             return 403, "origin", "The request comes from another site."
-        sent = headers.get(CSRF_HEADER, "")
         matches = bool(sent) and hmac.compare_digest(sent.encode(), cookies.get(CSRF_COOKIE, "").encode())
         if session is not None:
             if not matches or not csrf_fits(self._secret, session, sent):
@@ -125,24 +133,23 @@ class SecurityMiddleware:
             return 403, "csrf", "The X-CSRF-Token header is missing or differs from the csrf cookie."
         return None
 
-    def _guard(self, send: Send, scope: Scope, session: str | None, renew: bool) -> Send:
+    def _guard(self, send: Send, scope: Scope, renewed: str | None) -> Send:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 raw = list(message.get("headers", ()))
                 message["headers"] = raw + [pair for pair in _HEADERS if pair[0] not in dict(raw)]
-                if renew and not any(
+                if renewed and not any(
                     name == b"set-cookie" and value.startswith(b"csrf=") for name, value in raw
                 ):
-                    set_csrf(MutableHeaders(raw=message["headers"]), self._secret, session, scope, self._days)
+                    set_csrf(MutableHeaders(raw=message["headers"]), renewed, scope, self._days)
             await send(message)
 
         return guarded
 
 
-def set_csrf(headers: MutableHeaders, secret: str, session: str | None, scope: Scope, days: int) -> None:
-    """Add a fresh csrf cookie for `session` to an answer."""
+def set_csrf(headers: MutableHeaders, token: str, scope: Scope, days: int) -> None:
+    """Add the csrf cookie `token` to an answer."""
     secure = scope.get("scheme") == "https"
-    token = csrf_token(secret, session)
     headers.append("set-cookie", cookie(CSRF_COOKIE, token, secure=secure, readable=True, days=days))
 
 
@@ -151,7 +158,7 @@ def set_session(headers: MutableHeaders, secret: str, session: str | None, scope
     secure = scope.get("scheme") == "https"
     value = session or ""
     headers.append("set-cookie", cookie(SESSION_COOKIE, value, secure=secure, readable=False, days=days))
-    set_csrf(headers, secret, session, scope, days)
+    set_csrf(headers, csrf_token(secret, session), scope, days)
 
 
 def _cookies(header: str) -> dict[str, str]:
@@ -161,6 +168,25 @@ def _cookies(header: str) -> dict[str, str]:
         name, _, value = part.strip().partition("=")
         found.setdefault(name, value)
     return found
+
+
+async def _form_token(receive: Receive) -> tuple[str, Receive]:
+    """Return the csrf field of a form, empty if there is none or the form is too large, and its body once more."""
+    body, more = b"", True
+    while more and len(body) <= BODY_LIMIT:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=100)
+    except ValueError:
+        fields = {}
+    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": more}]
+
+    async def again() -> Message:
+        return unread.pop() if unread else await receive()
+
+    return ("" if more else fields.get(CSRF_FIELD, [""])[0]), again
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
