@@ -22,7 +22,17 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def duel_page(request: Request, service: ServiceHere) -> Response:
     """Show the page where people pick."""
-    return await _page(request, service, "duel.html", {})
+    person = await service.person_of(request.scope.get("pickapic.session"))
+    settings = service.settings
+    context = {
+        "kind": person.kind if person else "",
+        "status": person.status if person else "",
+        "free_prompt": settings.free_prompt,
+        "free_picks": settings.free_picks,
+        "providers": settings.sign_in,
+        "prompt_max_length": settings.prompt_max_length,
+    }
+    return await _page(request, service, "duel.html", context)
 
 
 @router.get("/about")
