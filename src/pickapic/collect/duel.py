@@ -120,7 +120,9 @@ _round = (
     )
     .join(duels, duels.c.id == rounds.c.duel_id)
     .where(rounds.c.uid == bindparam("round_uid"), rounds.c.user_id == bindparam("user_id"))
-    .with_for_update(of=duels)
+    # Both: PostgreSQL reads a row again, once it has waited for it, only if that row is locked too. With the
+    # duel's alone, two answers at once would both find the round open.
+    .with_for_update(of=[duels, rounds])
 )
 
 
