@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -31,13 +32,32 @@ class Honours:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """Pixels (RGB) and the parameters that were really used; None where the generator has no such parameter."""
+    """Pixels (RGB) and the parameters that were really used; None where the generator has no such parameter.
+
+    `revised_prompt` is what a provider made of the prompt, if it says so; `sent` what it was asked, without
+    secrets; `source_sha256` the SHA-256 of the bytes that it answered with, as 64 hex digits.
+    """
 
     pixels: Image.Image
     seed: int | None
     guidance_scale: float | None
     steps: int | None
     scheduler: str | None
+    revised_prompt: str | None = None
+    sent: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    source_sha256: str | None = None
+
+
+class GenerationError(Exception):
+    """No image came; another try may do better."""
+
+
+class RefusedError(GenerationError):
+    """The model's provider will not draw this prompt. Another try would be refused as well."""
+
+
+class UnavailableError(GenerationError):
+    """The provider does not answer, is overloaded or rejects the key: whatever it is asked next fails too."""
 
 
 class Generator(Protocol):
