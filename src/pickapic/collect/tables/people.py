@@ -41,6 +41,7 @@ sessions = Table(
     Column("expires_at", Instant, nullable=False),
     Column("uid", String(32)),  # names it in the list of a person's browsers
     Column("seen_at", Instant),
+    Column("renewed_at", Instant),  # when it got its present token; none: when it began
     Column("replaced_by", Key),  # of a token beside the session's own: the session it stands for
     Column("replaced_at", Instant),  # since when such a token is the old one; none: the new one, not yet used
     Column("label", String(64), nullable=False, server_default=""),  # "Firefox on Linux"
@@ -90,8 +91,8 @@ links = Table(
     Column("browser_hash", LargeBinary(32), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("subject", String(255), nullable=False),
-    Column("email_hash", LargeBinary(32), nullable=False),
-    reference("user_id", "users"),  # whose verified address it shares
+    Column("email_hash", LargeBinary(32)),
+    reference("user_id", "users"),  # whose verified address it shares, or who was signed in
     Column("next_path", Text, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Index(None, "expires_at"),

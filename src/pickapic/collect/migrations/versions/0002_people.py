@@ -104,7 +104,7 @@ def upgrade() -> None:
         sa.Column("browser_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("provider", sa.String(length=32), nullable=False),
         sa.Column("subject", sa.String(length=255), nullable=False),
-        sa.Column("email_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("email_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("user_id", Key, nullable=False),
         sa.Column("next_path", sa.Text(), nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
@@ -245,6 +245,7 @@ def upgrade() -> None:
     op.add_column("rounds", sa.Column("session_key", Key, nullable=True))
     op.add_column("sessions", sa.Column("uid", sa.String(length=32), nullable=True))
     op.add_column("sessions", sa.Column("seen_at", Instant, nullable=True))
+    op.add_column("sessions", sa.Column("renewed_at", Instant, nullable=True))
     op.add_column("sessions", sa.Column("replaced_by", Key, nullable=True))
     op.add_column("sessions", sa.Column("replaced_at", Instant, nullable=True))
     op.add_column("sessions", sa.Column("label", sa.String(length=64), server_default="", nullable=False))
@@ -261,6 +262,7 @@ def downgrade() -> None:
     op.drop_column("sessions", "label")
     op.drop_column("sessions", "replaced_at")
     op.drop_column("sessions", "replaced_by")
+    op.drop_column("sessions", "renewed_at")
     op.drop_column("sessions", "seen_at")
     op.drop_column("sessions", "uid")
     op.drop_column("rounds", "session_key")
