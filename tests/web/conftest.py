@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from web_site import Site
 
+from databases import KINDS_SLOWLY, Databases
 from pickapic.settings import Settings, load_settings
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that says so on PostgreSQL too, where there is a server."""
+    if "database_kind" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("database_kind", KINDS_SLOWLY, indirect=True)
+
+
 @pytest.fixture
-def settings(tmp_path) -> Settings:
-    return load_settings(home=tmp_path / "home")
+def database_kind(request) -> str:
+    """sqlite; or postgresql, in modules with `ON_BOTH_DATABASES = True`."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def database_url(database_kind: str, databases: Databases, tmp_path: Path) -> Iterator[str]:
+    """A database with all tables, and nothing in them."""
+    url = databases.migrated(database_kind, tmp_path / "home")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path / "home", database_url=database_url)
 
 
 @pytest.fixture

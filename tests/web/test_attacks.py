@@ -8,6 +8,8 @@ from web_site import Site
 from pickapic.collect.tables import duels, jobs, rounds, sessions, users
 from pickapic.settings import load_settings
 
+ON_BOTH_DATABASES = True
+
 
 async def playing(site, prompt="a red cat"):
     person = await site.person()

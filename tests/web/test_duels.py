@@ -9,6 +9,8 @@ from PIL import Image
 
 from pickapic.collect.tables import duels, images, jobs, rounds
 
+ON_BOTH_DATABASES = True
+
 
 def test_from_a_prompt_to_an_answered_round(on):
     async def play(site):

@@ -13,14 +13,15 @@ event loop. On PostgreSQL it runs over asyncpg, on a pool.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pickapic.records import InputError
@@ -32,6 +33,10 @@ Work = Callable[Concatenate[Connection, P], T]
 BUSY_SECONDS = 15
 READERS = 2
 POSTGRES_POOL = 10
+# PostgreSQL's codes of errors.
+DEADLOCK = "40P01"
+NO_TEXT = "22021"
+DEADLOCK_TRIES = 4
 
 
 class Database(Protocol):
@@ -201,19 +206,51 @@ class PostgresDatabase:
         self._engine: AsyncEngine = create_async_engine(url, pool_size=POSTGRES_POOL, pool_pre_ping=True)
 
     async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in a transaction; rows that two writers might fight over are locked by the work itself."""
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work, *args, **kwargs)
+        """Run `work` in a transaction; rows that two writers might fight over are locked by the work itself.
+
+        Of two transactions that wait for one another PostgreSQL ends one, whole; it is run again. So `work`
+        does nothing but what it does to the database.
+        """
+        for _ in range(DEADLOCK_TRIES - 1):
+            try:
+                return await self._write(work, *args, **kwargs)
+            except DBAPIError as error:
+                if _state(error) != DEADLOCK:
+                    raise
+        return await self._write(work, *args, **kwargs)
+
+    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with _telling_what_cannot_be_stored():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work, *args, **kwargs)
 
     async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a read-only transaction."""
-        async with self._engine.connect() as connection:
-            reading = await connection.execution_options(postgresql_readonly=True)
-            return await reading.run_sync(work, *args, **kwargs)
+        with _telling_what_cannot_be_stored():
+            async with self._engine.connect() as connection:
+                reading = await connection.execution_options(postgresql_readonly=True)
+                return await reading.run_sync(work, *args, **kwargs)
 
     async def close(self) -> None:
         """Close the pool."""
         await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _telling_what_cannot_be_stored() -> Generator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if _state(error) == NO_TEXT:
+            raise InputError(
+                "A text holds a zero character, which cannot be stored or looked for."
+            ) from error
+        raise
+
+
+def _state(error: DBAPIError) -> str | None:
+    """Return PostgreSQL's code of an error."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 async def reachable(database: Database) -> bool:

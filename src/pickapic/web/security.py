@@ -115,6 +115,8 @@ class SecurityMiddleware:
         self, scope: Scope, headers: Headers, cookies: Mapping[str, str], session: str | None, sent: str
     ) -> tuple[int, str, str] | None:
         path: str = scope["path"]
+        if "\0" in path:  # PostgreSQL cannot even be asked for such a name
+            return 404, "not_found", "There is no such address."
         limit = SCORE_BODY_LIMIT if path == SCORE_PATH else BODY_LIMIT
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:

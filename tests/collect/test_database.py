@@ -1,0 +1,69 @@
+"""Transactions as the rest relies on them: all or nothing, and run again where PostgreSQL had to end one."""
+
+import asyncio
+import threading
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from pickapic.collect.database import open_database
+from pickapic.collect.tables import users
+from pickapic.records import InputError
+
+
+def test_a_transaction_that_fails_leaves_nothing(hands):
+    def fail(connection):
+        connection.execute(insert(users).values(kind="guest", created_at=hands.now))
+        raise InputError("half way")
+
+    with pytest.raises(InputError):
+        hands.write(fail)
+    assert hands.rows(users) == []
+
+
+def test_what_only_reads_cannot_write(hands):
+    with pytest.raises(Exception, match=r"read-?only"):
+        hands.read(lambda connection: connection.execute(update(users).values(kind="admin")))
+
+
+def test_of_two_transactions_that_wait_for_one_another_both_end_well(hands, database_url):
+    if hands.database.dialect == "sqlite":
+        pytest.skip("one writer at a time cannot wait for another")
+    ids = [hands.guest(), hands.guest()]
+    # Each holds one user when it asks for the other's; the one that is ended and run again meets nobody.
+    meeting = [threading.Event(), threading.Event()]
+
+    def give(connection, mine, other):
+        add(connection, ids[mine])
+        meeting[mine].set()
+        meeting[other].wait(10)
+        add(connection, ids[other])
+
+    async def alone(mine, other):
+        database = open_database(database_url)
+        try:
+            await database.write(give, mine, other)
+        finally:
+            await database.close()
+
+    async def both():
+        await asyncio.gather(*(asyncio.to_thread(asyncio.run, alone(mine, 1 - mine)) for mine in (0, 1)))
+
+    hands.runner.run(both())
+    assert [row.virtual_time for row in hands.rows(users)] == [2.0, 2.0]
+
+
+def add(connection, user_id):
+    more = users.c.virtual_time + 1
+    connection.execute(update(users).where(users.c.id == user_id).values(virtual_time=more))
+
+
+def test_a_zero_character_is_told_and_not_a_fault_of_the_server(hands):
+    if hands.database.dialect == "sqlite":
+        pytest.skip("SQLite stores it")
+    with pytest.raises(InputError, match="zero character"):
+        hands.write(
+            lambda connection: connection.execute(insert(users).values(kind="a\0b", created_at=hands.now))
+        )
+    with pytest.raises(InputError, match="zero character"):
+        hands.read(lambda connection: connection.execute(select(users).where(users.c.kind == "a\0b")).all())
