@@ -20,15 +20,19 @@ serve: $(VENV)/.installed ## the page and one worker, with the miniature models
 	$(BIN)/pickapic serve $(ARGS)
 
 test: $(VENV)/.installed-dev $(VENV)/transformers4 lint ## everything: lint, types, import contracts, all tests with a real browser
-	@.ci/browser $(BIN) $(CI) && left_out="" || { [ $$? = 3 ] && left_out="and not browser"; } || exit 1; \
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
-	$(BIN)/pytest -m "(slow or browser) $$left_out" && \
+	@marks="slow or browser"; left_out=""; \
+	.ci/browser $(BIN) $(CI) || { [ $$? = 3 ] || exit 1; \
+		marks="slow and not browser"; left_out="$$left_out; the tests in a real browser (no Chromium here, see above)"; }; \
+	.ci/postgresql --install $(CI) || { [ $$? = 3 ] || exit 1; \
+		left_out="$$left_out; the tests on PostgreSQL (there is none here, see above)"; }; \
+	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
+	.ci/postgresql $(BIN)/pytest -m "$$marks" && \
 	if [ -n "$$left_out" ]; then \
-		echo "make test: LEFT OUT: the tests in a real browser (no Chromium here, see above)"; \
+		echo "make test: LEFT OUT: $${left_out#; }"; \
 	else echo "make test: everything passed, nothing left out"; fi
 
 check: $(VENV)/.installed-dev lint ## the quick part of `make test`: no browser, nothing slow
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser"
+	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser"
 
 lint: $(VENV)/.installed-dev ## style, types and import contracts
 	$(BIN)/ruff check .
