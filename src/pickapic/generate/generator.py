@@ -34,6 +34,7 @@ class Honours:
 class GeneratedImage:
     """Pixels (RGB) and the parameters that were really used; None where the generator has no such parameter.
 
+    `refusal` says why the image must not be shown: the model's own filter put something else in its place.
     `revised_prompt` is what a provider made of the prompt, if it says so; `sent` what it was asked, without
     secrets; `source_sha256` the SHA-256 of the bytes that it answered with, as 64 hex digits.
     """
@@ -46,6 +47,7 @@ class GeneratedImage:
     revised_prompt: str | None = None
     sent: Mapping[str, Any] = field(default_factory=dict[str, Any])
     source_sha256: str | None = None
+    refusal: str | None = None
 
 
 class GenerationError(Exception):
