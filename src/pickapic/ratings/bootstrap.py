@@ -17,7 +17,8 @@ from pickapic.ratings.tally import Floats, Tally
 from pickapic.ratings.weights import Weighting, pair_weights
 from pickapic.records import InputError
 
-Method = Literal["elo", "bradley-terry", "davidson"]
+CountMethod = Literal["bradley-terry", "davidson"]
+Method = Literal["elo"] | CountMethod
 PRIOR_TIES = 1e-6
 """In a draw where some model always wins its rating is infinite; this keeps it finite, and far out."""
 
@@ -72,21 +73,36 @@ def bootstrap(
         InputError: as `elo`, `bradley_terry` or `davidson`; an unknown method; weights with Elo, whose one pass over
             the rows has none; `resamples` or `level` out of range.
     """
-    if resamples < 2 or not 0 < level < 1:
-        raise InputError(
-            f"an interval takes 2 or more resamples and a level in 0..1, not {resamples}, {level}"
-        )
-    made, rng = comparisons(model_0, model_1, label_0), np.random.default_rng(seed)
-    if method == "elo":
-        if weighting != "none":
-            raise InputError("Elo ratings have no weights: choose bradley-terry or davidson")
-        values, draws = _elo_draws(made, resamples, rng)
-    elif method in ("bradley-terry", "davidson"):
-        values, draws = _count_draws(made.tally(), method, resamples, prior_ties, weighting, rng)
-    else:
+    made = comparisons(model_0, model_1, label_0)
+    if method != "elo":
+        return bootstrap_counts(made.tally(), method, resamples, seed, level, prior_ties, weighting)
+    _check(resamples, level)
+    if weighting != "none":
+        raise InputError("Elo ratings have no weights: choose bradley-terry or davidson")
+    values, draws = _elo_draws(made, resamples, np.random.default_rng(seed))
+    return _intervals(method, made.models, values, draws, level)
+
+
+def bootstrap_counts(
+    tally: Tally,
+    method: CountMethod = "bradley-terry",
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    prior_ties: float = 0.0,
+    weighting: Weighting = "none",
+) -> Intervals:
+    """Return `bootstrap` of comparisons that are counted already: the time does not depend on how many there were.
+
+    Raises:
+        InputError: as `bootstrap`.
+    """
+    _check(resamples, level)
+    if method not in ("bradley-terry", "davidson"):
         raise InputError(f"there is no rating method {method!r}; known are elo, bradley-terry and davidson")
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Intervals(method, made.models, values, low, high, draws)
+    rng = np.random.default_rng(seed)
+    values, draws = _count_draws(tally, method, resamples, prior_ties, weighting, rng)
+    return _intervals(method, tally.models, values, draws, level)
 
 
 def drawn_tallies(tally: Tally, resamples: int, rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
@@ -102,6 +118,20 @@ def drawn_tallies(tally: Tally, resamples: int, rng: np.random.Generator) -> Ite
         wins[:, won[0], won[1]] = drawn[:, : len(won[0])]
         ties[:, tied[0], tied[1]] = ties[:, tied[1], tied[0]] = drawn[:, len(won[0]) :]
         yield wins, ties
+
+
+def _check(resamples: int, level: float) -> None:
+    if resamples < 2 or not 0 < level < 1:
+        raise InputError(
+            f"an interval takes 2 or more resamples and a level in 0..1, not {resamples}, {level}"
+        )
+
+
+def _intervals(
+    method: str, models: tuple[str, ...], values: Floats, draws: Floats, level: float
+) -> Intervals:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Intervals(method, models, values, low, high, draws)
 
 
 def _elo_draws(made: Comparisons, resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
-import evalica
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,10 +15,6 @@ from pickapic.ratings.comparisons import Comparisons, Floats, Names, Ratings, co
 from pickapic.records import InputError
 
 ELO = "elo"
-
-# The compiled loop takes integers in arrays, which evalica's public function would make lists of.
-_evalica: Any = evalica
-_loop: Any = _evalica._brzo.elo if evalica.PYO3_AVAILABLE else _evalica.elo_naive
 
 Packed: TypeAlias = NDArray[np.uint64]
 _FIRST, _SECOND = np.uint64(33), np.uint64(2)
@@ -105,7 +102,7 @@ def replay(
 ) -> Floats:
     """Return the ratings (models,) after the comparisons, in the order in which they come."""
     # Around 0 and shifted at the end: the loop computes 10 ** (rating / scale), which must not overflow.
-    values = _loop(
+    values = _loop()(
         packed >> _FIRST,
         (packed >> _SECOND) & _MODEL,
         (packed & _OUTCOME).astype(np.uint8),
@@ -124,3 +121,11 @@ def replay(
 def _check(k: float, initial: float, scale: float) -> None:
     if not (0 < k < math.inf and 0 < scale < math.inf and math.isfinite(initial)):
         raise InputError(f"k and scale must be positive and initial finite, not {k}, {scale} and {initial}")
+
+
+@cache
+def _loop() -> Any:
+    # On first use: evalica brings pandas, 90 MB that a server which rates by counts alone has no use for.
+    evalica: Any = importlib.import_module("evalica")
+    # The compiled loop takes integers in arrays, which evalica's public function would make lists of.
+    return evalica._brzo.elo if evalica.PYO3_AVAILABLE else evalica.elo_naive

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pickapic.ratings.bootstrap import Method, bootstrap
+from pickapic.ratings.bootstrap import CountMethod, Method, bootstrap, bootstrap_counts
 from pickapic.ratings.bradley_terry import UnboundedError, elo_scale
 from pickapic.ratings.comparisons import Names, comparisons
 from pickapic.ratings.davidson import davidson_strengths
-from pickapic.ratings.elo import ELO, elo_shuffled
-from pickapic.ratings.tally import Floats, Integers
+from pickapic.ratings.elo import elo_shuffled
+from pickapic.ratings.tally import Floats, Integers, Tally
 from pickapic.ratings.weights import Weighting, weighted
 
 SETTLED_VOTES = 100
@@ -86,21 +86,57 @@ def standings(
     Raises:
         InputError: as `bootstrap`. Not refused: all comparisons being ties (`Tally.require_decided` does so).
     """
+    made = comparisons(model_0, model_1, label_0)
+    if method != "elo":
+        return tally_standings(
+            made.tally(),
+            method,
+            resamples=resamples,
+            seed=seed,
+            level=level,
+            prior_ties=prior_ties,
+            weighting=weighting,
+            provisional_below=provisional_below,
+        )
+    found = bootstrap(model_0, model_1, label_0, method, resamples, seed, level, prior_ties, weighting)
+    tally, values = made.tally(), elo_shuffled(model_0, model_1, label_0, seed=seed).mean
+    rows = _rows(tally, values, found.low, found.high, provisional_below)
+    return Standings(method, weighting, level, tally.total, tally.tied, None, rows)
+
+
+def tally_standings(
+    tally: Tally,
+    method: CountMethod = "bradley-terry",
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    prior_ties: float = 0.0,
+    weighting: Weighting = "none",
+    provisional_below: int = SETTLED_VOTES,
+) -> Standings:
+    """Return `standings` of comparisons that are counted already, however many there were.
+
+    Raises:
+        InputError: as `standings`.
+    """
     label: str = method
     try:
-        found = bootstrap(model_0, model_1, label_0, method, resamples, seed, level, prior_ties, weighting)
+        found = bootstrap_counts(tally, method, resamples, seed, level, prior_ties, weighting)
     except UnboundedError:
         prior_ties = FALLBACK_TIES
-        found = bootstrap(model_0, model_1, label_0, method, resamples, seed, level, prior_ties, weighting)
-    if method != ELO and prior_ties > 0:
+        found = bootstrap_counts(tally, method, resamples, seed, level, prior_ties, weighting)
+    if prior_ties > 0:
         label = f"{method}, {prior_ties:g} tie added to every pair"
-    tally = comparisons(model_0, model_1, label_0).tally()
     tie = davidson_strengths(weighted(tally, weighting), prior_ties)[1] if method == "davidson" else None
-    if method == ELO:
-        values = elo_shuffled(model_0, model_1, label_0, seed=seed).mean
-        low, high = found.low, found.high
-    else:
-        values, low, high = (elo_scale(part) for part in (found.values, found.low, found.high))
+    values, low, high = (elo_scale(part) for part in (found.values, found.low, found.high))
+    rows = _rows(tally, values, low, high, provisional_below)
+    return Standings(label, weighting, level, tally.total, tally.tied, tie, rows)
+
+
+def _rows(
+    tally: Tally, values: Floats, low: Floats, high: Floats, provisional_below: int
+) -> tuple[Standing, ...]:
     places, rates, votes = ranks(low, high), tally.win_rates(), tally.votes
     rows = [
         Standing(
@@ -115,8 +151,7 @@ def standings(
         )
         for i, name in enumerate(tally.models)
     ]
-    rows.sort(key=lambda row: (-row.rating, row.model))
-    return Standings(label, weighting, level, tally.total, tally.tied, tie, tuple(rows))
+    return tuple(sorted(rows, key=lambda row: (-row.rating, row.model)))
 
 
 def ranks(low: Floats, high: Floats) -> Integers:
