@@ -38,6 +38,7 @@ ENTRIES = (
     Entry("simulate", "Collect"),
     Entry("db", "Collect"),
     Entry("admin", "Collect"),
+    Entry("generators", "Collect"),
     Entry("export", "Data"),
     Entry("dataset", "Data"),
     Entry("train", "Model"),
