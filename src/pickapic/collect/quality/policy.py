@@ -44,7 +44,7 @@ class Policy:
         "between the peers' 50 to flag and 100 to block: one clear reason, or two doubtful ones",
     )
     answers: int = _parameter(
-        1000,
+        2000,
         COUNT,
         "latest answers that are looked at",
         "keeps the work a person bounded; nobody's habits last longer",
@@ -68,6 +68,9 @@ class Policy:
         "half of the 20 % that peers flag at: ours is a bound",
     )
     fast_high: float = _parameter(0.40, SHARE, "see fast_low", "ours")
+    fast_points: float = _parameter(
+        90, POINTS, "the whole doubt of too fast answers", "one clear reason excludes"
+    )
     side_low: float = _parameter(
         0.55,
         SHARE,
@@ -75,10 +78,14 @@ class Policy:
         "the server draws sides: 50 % expected",
     )
     side_high: float = _parameter(0.75, SHARE, "see side_low", "ours")
+    side_points: float = _parameter(90, POINTS, "the whole doubt of one side", "one clear reason excludes")
     tie_low: float = _parameter(
         0.75, SHARE, "lower bound of the share of ties", "13.6 % of the paper's test examples are ties"
     )
     tie_high: float = _parameter(0.90, SHARE, "see tie_low", "ours")
+    tie_points: float = _parameter(
+        80, POINTS, "the whole doubt of nothing but ties", "one clear reason excludes"
+    )
     gold_lookers: float = _parameter(
         0.95,
         SHARE,
@@ -95,6 +102,7 @@ class Policy:
         "10 to 1; FastChat's product of p-values: 20 to 1",
     )
     random_high: float = _parameter(6.9, ODDS, "see random_low", "1,000 to 1")
+    random_points: float = _parameter(95, POINTS, "the whole doubt of guessing", "one clear reason excludes")
     consistency_trust: float = _parameter(
         0.75,
         SHARE,
@@ -109,18 +117,27 @@ class Policy:
     )
     parallel_low: float = _parameter(2, COUNT, "returns to a session within parallel_seconds", "ours")
     parallel_high: float = _parameter(12, COUNT, "see parallel_low", "ours")
+    parallel_points: float = _parameter(
+        60, POINTS, "the whole doubt of parallel sessions", "flags, but does not exclude alone"
+    )
     ten_seconds_low: float = _parameter(
         10, COUNT, "answers within 10 s", "TTS-Arena 3 soft, 6 hard; ours takes a key and no reload"
     )
     ten_seconds_high: float = _parameter(20, COUNT, "see ten_seconds_low", "two a second")
     minute_low: float = _parameter(50, COUNT, "answers within a minute", "TTS-Arena 12 soft, 25 hard")
     minute_high: float = _parameter(100, COUNT, "see minute_low", "a second and less, for a minute")
-    hour_low: float = _parameter(1500, COUNT, "answers within an hour", "TTS-Arena 120 soft, 300 hard")
-    hour_high: float = _parameter(3000, COUNT, "see hour_low", "faster than one looks, for an hour")
+    hour_low: float = _parameter(1200, COUNT, "answers within an hour", "TTS-Arena 120 soft, 300 hard")
+    hour_high: float = _parameter(2000, COUNT, "see hour_low", "faster than one looks, for an hour")
+    velocity_points: float = _parameter(
+        70, POINTS, "the whole doubt of any of the three rates", "flags, but does not exclude alone"
+    )
     device_low: float = _parameter(
         1, COUNT, "other accounts that answered from the same device", "TTS-Arena: 2 accounts soft, 4 hard"
     )
     device_high: float = _parameter(4, COUNT, "see device_low", "as above")
+    device_points: float = _parameter(
+        60, POINTS, "the whole doubt of a shared device", "flags, but does not exclude alone"
+    )
     address_low: float = _parameter(
         2,
         COUNT,
@@ -130,6 +147,7 @@ class Policy:
     address_high: float = _parameter(
         20, COUNT, "see address_low", "wider than the peers': offices and schools share an address"
     )
+    address_points: float = _parameter(30, POINTS, "the whole doubt of a shared address", "never flags alone")
     account_days: float = _parameter(
         30,
         DAYS,
@@ -150,6 +168,9 @@ class Policy:
         "a quarter of a day's prompts was seen before, by others",
     )
     spam_high: float = _parameter(30, COUNT, "see spam_low", "ours")
+    spam_points: float = _parameter(
+        60, POINTS, "the whole doubt of one prompt again and again", "flags, but does not exclude alone"
+    )
     model_votes: int = _parameter(
         20, COUNT, "decided answers with a model below which one-model bias is not judged", "peers: 20 votes"
     )
@@ -161,6 +182,9 @@ class Policy:
         "100 to 1, for there are several models",
     )
     model_high: float = _parameter(11.5, ODDS, "see model_low", "100,000 to 1")
+    model_points: float = _parameter(
+        90, POINTS, "the whole doubt of one-model bias", "one clear reason excludes"
+    )
     standing_gold: int = _parameter(
         5, COUNT, "gold rounds below which standing does not depend on them", "ours: less says little"
     )
