@@ -18,9 +18,10 @@ from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
 from pickapic.web.changes import Changes
+from pickapic.web.deliveries import Deliveries
 from pickapic.web.languages import load_languages
 from pickapic.web.metrics import Metrics, MetricsMiddleware
-from pickapic.web.routes import auth, duels, health, images, leaderboard, me, pages, rounds, score
+from pickapic.web.routes import auth, duels, forms, health, images, leaderboard, me, pages, rounds, score
 from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
 from pickapic.web.service import Service
@@ -44,6 +45,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
         async with _open(settings, metrics) as service, AsyncExitStack() as stack:
             app.state.service = service
             await _run_beside(stack, service.changes.run())
+            await _run_beside(stack, service.deliveries.run())
             for work in beside:
                 await _run_beside(stack, work(service))
             yield
@@ -77,6 +79,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(auth.router, prefix="/api/v1", include_in_schema=False)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(forms.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
 
 
@@ -94,6 +97,7 @@ async def _open(settings: Settings, metrics: Metrics) -> AsyncGenerator[Service]
             changes=Changes(database),
             metrics=metrics,
             scoring=scoring,
+            deliveries=Deliveries(database),
         )
     finally:
         scoring.close()

@@ -121,7 +121,7 @@ def language_of(request: HTTPConnection) -> Language:
 
 
 def words(request: Request) -> dict[str, Any]:
-    """Return what every template has to speak: `_`, `ngettext`, `day`, `language`, `direction`, `languages`."""
+    """Return what every template has to speak, and for the forms in it: the CSRF token and the page's own path."""
     language = language_of(request)
     return {
         "_": language.markup,
@@ -130,6 +130,8 @@ def words(request: Request) -> dict[str, Any]:
         "language": language,
         "direction": language.direction,
         "languages": tuple(request.app.state.languages.known.values()),
+        "csrf": request.scope.get("pickapic.csrf", ""),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
     }
 
 
