@@ -12,6 +12,7 @@ from pickapic.ratings.bradley_terry import UnboundedError, elo_scale
 from pickapic.ratings.comparisons import Names, comparisons
 from pickapic.ratings.davidson import davidson_strengths
 from pickapic.ratings.elo import elo_shuffled
+from pickapic.ratings.information import information_intervals
 from pickapic.ratings.tally import Floats, Integers, Tally
 from pickapic.ratings.weights import Weighting, weighted
 
@@ -129,9 +130,23 @@ def tally_standings(
     if prior_ties > 0:
         label = f"{method}, {prior_ties:g} tie added to every pair"
     tie = davidson_strengths(weighted(tally, weighting), prior_ties)[1] if method == "davidson" else None
-    values, low, high = (elo_scale(part) for part in (found.values, found.low, found.high))
+    low, high = found.low, found.high
+    if method == "bradley-terry" and weighting == "none":
+        low, high = _widened(tally, low, high, level, provisional_below)
+    values, low, high = (elo_scale(part) for part in (found.values, low, high))
     rows = _rows(tally, values, low, high, provisional_below)
     return Standings(label, weighting, level, tally.total, tally.tied, tie, rows)
+
+
+def _widened(
+    tally: Tally, low: Floats, high: Floats, level: float, provisional_below: int
+) -> tuple[Floats, Floats]:
+    """Give provisional rows the wider of both intervals: of few comparisons a bootstrap sees only what happened."""
+    few = tally.votes < provisional_below
+    if not few.any():
+        return low, high
+    below, above = information_intervals(tally, level)
+    return np.where(few, np.minimum(low, below), low), np.where(few, np.maximum(high, above), high)
 
 
 def _rows(
