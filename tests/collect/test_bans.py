@@ -143,3 +143,22 @@ def test_a_reason_is_wanted_and_the_user_must_exist(hands, people):
     with pytest.raises(NotFoundError):
         hands.write(bans.ban, people["admin"], 12345, "who", hands.now)
     assert status(hands, people["person"]) == ("active", "person")
+
+
+def test_an_allowance_is_set_and_given_up_by_admins_alone(hands, people):
+    def allowance():
+        return hands.read(
+            lambda connection: connection.execute(
+                select(users.c.allowance).where(users.c.id == people["person"])
+            ).scalar_one()
+        )
+
+    for answers in (0, 250, None):
+        hands.write(bans.set_allowance, people["admin"], people["person"], answers, "asked", hands.now)
+        assert allowance() == answers
+    with pytest.raises(ForbiddenError):
+        hands.write(bans.set_allowance, people["moderator"], people["person"], 5, "asked", hands.now)
+    with pytest.raises(InputError, match="from 0 to"):
+        hands.write(bans.set_allowance, people["admin"], people["person"], -1, "asked", hands.now)
+    actions = [decision.action for decision in hands.read(decisions.recent, 3)]
+    assert actions == ["reset allowance", "allow 250", "allow 0"]

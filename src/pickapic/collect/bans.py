@@ -25,6 +25,7 @@ Role = Literal["person", "moderator", "admin"]
 STATUS: dict[Action, str] = {"ban": "banned", "unban": "active", "exclude": "excluded", "trust": "trusted"}
 ROLES: tuple[Role, ...] = ("person", "moderator", "admin")
 COMMAND_LINE = len(ROLES)
+MOST_ANSWERS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,38 @@ def set_role(
     connection.execute(update(users).where(users.c.id == user_id).values(role=role))
     decisions.record(connection, actor_id, f"role {role}", "user", user_id, why, now)
     return Change(user_id, user.status, role)
+
+
+def set_allowance(
+    connection: Connection,
+    actor_id: int | None,
+    user_id: int,
+    answers: int | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Set how many answers a user may give in all; None: as their standing allows (limits.py).
+
+    Raises:
+        NotFoundError: no such user.
+        ForbiddenError: the actor is no admin.
+        InputError: no reason is given, or the number is below 0 or beyond MOST_ANSWERS.
+    """
+    _user(connection, user_id)
+    if _rank(connection, actor_id) < ROLES.index("admin"):
+        raise ForbiddenError("role", "Only admins set how much somebody may answer.")
+    why = _stated(reason)
+    if answers is not None and not 0 <= answers <= MOST_ANSWERS:
+        raise InputError(f"An allowance is a number of answers from 0 to {MOST_ANSWERS:,}.")
+    connection.execute(update(users).where(users.c.id == user_id).values(allowance=answers))
+    action = "reset allowance" if answers is None else f"allow {answers}"
+    decisions.record(connection, actor_id, action, "user", user_id, why, now)
+
+
+def stands_above(actor_role: str, role: str) -> bool:
+    """Return whether somebody of `actor_role` may decide about somebody of `role`."""
+    ranks: tuple[str, ...] = ROLES
+    return actor_role != ROLES[0] and ranks.index(actor_role) > ranks.index(role)
 
 
 def _mark(
