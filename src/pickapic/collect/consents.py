@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from pickapic.collect.refusals import ConflictError
-from pickapic.collect.tables import consents
+from pickapic.collect.tables import consents, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Consent:
 
 def agree(connection: Connection, user_id: int, version: str, now: datetime) -> None:
     """Store that a user agrees to a version of the terms; again is fine, and counts as the latest."""
+    # One at a time: of two requests at once the second must see what the first has written.
+    connection.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
     given = connection.execute(
         update(consents)
         .where(consents.c.user_id == user_id, consents.c.version == version)

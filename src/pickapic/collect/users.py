@@ -12,6 +12,7 @@ from pickapic.collect.tables import duels, images, rounds, sessions, users
 from pickapic.records import Pick
 
 GUEST = "guest"
+ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)

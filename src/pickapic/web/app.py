@@ -62,7 +62,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
     )
     app.state.secret = secret
     app.state.languages = load_languages()
-    app.add_middleware(SecurityMiddleware, secret=secret, session_days=settings.session_days)
+    app.add_middleware(SecurityMiddleware, secret=secret, settings=settings)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     errors.install(app)
     _add_routes(app)
