@@ -1,8 +1,6 @@
 """Sessions, accounts, being forgotten; and images by their token."""
 
 from pickapic.collect import images, sessions, users
-from pickapic.collect.standings import Meeting, meetings
-from pickapic.collect.tables import images as images_table
 from pickapic.collect.tables import sessions as sessions_table
 from pickapic.collect.tables import users as users_table
 
@@ -60,15 +58,3 @@ def test_facts_are_found_by_the_token_in_an_address(hands):
     assert (fact.model, fact.seed, fact.prompt) == (job.order.generator, job.order.seed, "a cat")
     assert fact.guidance_scale == job.order.guidance_scale
     assert list(found) == [shown.left.token]
-
-
-def test_meetings_count_what_was_answered(hands):
-    user = hands.guest()
-    uid = hands.start(user)
-    hands.make()
-    hands.pick(user, hands.view(user, uid).round.round_uid, "right")
-    hands.skip(user, hands.view(user, uid).round.round_uid)
-    by_id = {row.id: row.model for row in hands.rows(images_table)}
-    first = hands.rows()[0]
-    expected = Meeting(by_id[first.left_image_id], by_id[first.right_image_id], 0.0, 1)
-    assert hands.read(meetings) == [expected]

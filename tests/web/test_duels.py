@@ -194,36 +194,3 @@ def test_my_data_as_a_file_and_forgetting_me(on):
         assert [row.state for row in await site.rows(rounds)] == ["answered", "open"]
 
     on(play)
-
-
-def test_the_leaderboard_counts_ties_as_half_and_leaves_out_a_model_against_itself(on):
-    async def play(site):
-        empty = (await site.client().get("/api/v1/leaderboard")).json()
-        assert (empty["picks"], empty["rows"]) == (0, [])
-        site.service.boards.clear()
-        person = await site.person()
-        duel = await person.start()
-        wins, votes, met = {}, {}, 0
-        for answer in ("left", "tie", "right", "right", "left", "tie"):
-            await site.work()
-            duel = await person.read(duel)
-            await person.pick(duel, answer)
-        models = {row.id: row.model for row in await site.rows(images)}
-        for row in await site.rows(rounds):
-            left, right = models[row.left_image_id], models[row.right_image_id]
-            if row.state != "answered" or left == right:
-                continue
-            met += 1
-            half = {"left": 1.0, "right": 0.0, "tie": 0.5}[row.pick]
-            for model, won in ((left, half), (right, 1 - half)):
-                wins[model] = wins.get(model, 0) + won
-                votes[model] = votes.get(model, 0) + 1
-        board = (await person.get("/api/v1/leaderboard")).json()
-        assert board["picks"] == 6
-        assert met > 0
-        assert {row["model"]: row["votes"] for row in board["rows"]} == votes
-        for row in board["rows"]:
-            assert abs(row["rating"] - wins[row["model"]] / votes[row["model"]]) < 1e-4
-            assert row["low"] <= row["rating"] <= row["high"]
-
-    on(play)

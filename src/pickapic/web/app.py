@@ -14,9 +14,11 @@ from starlette.staticfiles import StaticFiles
 from pickapic import __version__, plugins
 from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.quality import policy_from
 from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
+from pickapic.web.boards import Boards
 from pickapic.web.changes import Changes
 from pickapic.web.deliveries import Deliveries
 from pickapic.web.languages import load_languages
@@ -25,6 +27,7 @@ from pickapic.web.routes import auth, duels, forms, health, images, leaderboard,
 from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
 from pickapic.web.service import Service
+from pickapic.web.watch import watch
 
 Beside = Callable[[Service], Coroutine[Any, Any, None]]
 """Runs beside the app while it serves, for instance a worker; cancelled when the app stops."""
@@ -37,6 +40,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
         InputError: a generator or scorer that is not installed, or a secret that cannot be used.
     """
     _check_plugins(settings)
+    policy_from(settings)  # says at once if the setting `quality` names no parameter
     secret = secret_key(settings)
     metrics = Metrics()
 
@@ -45,7 +49,9 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
         async with _open(settings, metrics) as service, AsyncExitStack() as stack:
             app.state.service = service
             await _run_beside(stack, service.changes.run())
+            await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
+            await _run_beside(stack, watch(service))
             for work in beside:
                 await _run_beside(stack, work(service))
             yield
@@ -97,6 +103,7 @@ async def _open(settings: Settings, metrics: Metrics) -> AsyncGenerator[Service]
             changes=Changes(database),
             metrics=metrics,
             scoring=scoring,
+            boards=Boards(database, settings),
             deliveries=Deliveries(database),
         )
     finally:

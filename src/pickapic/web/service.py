@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random, SystemRandom
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Request
 from obstore.store import ObjectStore
 
-from pickapic.collect import sessions
+from pickapic.collect import generator_states, sessions
 from pickapic.collect.database import Database
 from pickapic.collect.images import Location
 from pickapic.collect.refusals import ForbiddenError
 from pickapic.collect.sessions import SignedIn
 from pickapic.collect.visitors import VISITOR
 from pickapic.settings import Settings
+from pickapic.web import visits
+from pickapic.web.boards import Boards
 from pickapic.web.changes import Changes
+from pickapic.web.deliveries import Deliveries
 from pickapic.web.metrics import Metrics
 from pickapic.web.scoring import Scoring
 
@@ -28,7 +32,11 @@ V = TypeVar("V")
 
 # A session that another process has ended is noticed after this long; one that this process ends, at once.
 SESSION_SECONDS = 2.0
+# Likewise a generator that an admin switches on or off; see `Service.drawn`.
+GENERATORS_SECONDS = 2.0
 SESSIONS_KEPT = 10_000
+# A browser that ignores its new token is not offered another at every request.
+SPARED_SECONDS = 60.0
 LOCATIONS_KEPT = 50_000
 
 
@@ -56,6 +64,11 @@ class Recent(Generic[K, V]):
         if len(self._values) > self._size:
             self._values.popitem(last=False)
 
+    def drop_where(self, unwanted: Callable[[V], bool]) -> None:
+        """Forget every value for which `unwanted` is true."""
+        for key in [key for key, value in self._values.items() if unwanted(value)]:
+            del self._values[key]
+
     def drop(self, key: K) -> None:
         """Forget `key`."""
         self._values.pop(key, None)
@@ -75,12 +88,28 @@ class Service:
     changes: Changes
     metrics: Metrics
     scoring: Scoring
+    deliveries: Deliveries
+    boards: Boards
     rng: Random = field(default_factory=SystemRandom)
     locations: Recent[str, Location] = field(default_factory=lambda: Recent[str, Location](LOCATIONS_KEPT))
-    boards: Recent[str, tuple[float, Any]] = field(default_factory=lambda: Recent[str, tuple[float, Any]](1))
     people: Recent[str, tuple[float, SignedIn]] = field(
         default_factory=lambda: Recent[str, tuple[float, SignedIn]](SESSIONS_KEPT)
     )
+    spared: Recent[str, float] = field(default_factory=lambda: Recent[str, float](SESSIONS_KEPT))
+
+    drawn: Recent[str, tuple[float, Settings]] = field(
+        default_factory=lambda: Recent[str, tuple[float, Settings]](1)
+    )
+
+    async def present(self) -> Settings:
+        """Return the settings with only those generators that are switched on now, as they are weighed now."""
+        known = self.drawn.get("")
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        choices = await self.database.read(generator_states.effective, self.settings.generators)
+        present = self.settings.model_copy(update={"generators": choices})
+        self.drawn.put("", (time.monotonic() + GENERATORS_SECONDS, present))
+        return present
 
     async def person_of(self, token: str | None) -> SignedIn | None:
         """Return who holds the session cookie `token`, or None."""
@@ -95,6 +124,14 @@ class Service:
         else:
             self.people.put(token, (time.monotonic() + SESSION_SECONDS, person))
         return person
+
+    def forget_session(self, session_key: int) -> None:
+        """Let the tokens of a session that has ended, or changed, be worth nothing here from now on."""
+        self.people.drop_where(lambda known: known[1].session_key == session_key)
+
+    def forget_user(self, user_id: int) -> None:
+        """Let what is remembered of a user who was signed out, banned or deleted be worth nothing from now on."""
+        self.people.drop_where(lambda known: known[1].user_id == user_id)
 
     async def user_of(self, token: str | None) -> int | None:
         """Return the user whose session cookie is `token`, or None."""
@@ -113,9 +150,16 @@ async def _service(request: Request) -> Service:
 
 async def _person(request: Request) -> SignedIn:
     service: Service = request.app.state.service
-    person = await service.person_of(request.scope.get("pickapic.session"))
-    if person is None:
+    token: str | None = request.scope.get("pickapic.session")
+    person = await service.person_of(token)
+    if token is None or person is None:
         raise SignInError
+    is_due = not request.scope["pickapic.quiet"] and visits.is_due(person, service.settings, now())
+    if is_due and (service.spared.get(token) or 0.0) < time.monotonic():
+        service.spared.put(token, time.monotonic() + SPARED_SECONDS)
+        secret: str = request.app.state.secret
+        await visits.keep_fresh(service.database, service.settings, secret, request.scope, person)
+        service.forget_session(person.session_key)
     return person
 
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
 from pickapic.web.languages import words
-from pickapic.web.routes.leaderboard import board
 from pickapic.web.service import ServiceHere
 
 WEB = Path(__file__).parent.parent
@@ -44,7 +43,7 @@ async def about_page(request: Request, service: ServiceHere) -> Response:
 @router.get("/leaderboard")
 async def leaderboard_page(request: Request, service: ServiceHere) -> Response:
     """Show the models' standing."""
-    return await _page(request, service, "leaderboard.html", {"board": await board(service)})
+    return await _page(request, service, "leaderboard.html", {"board": await service.boards.board()})
 
 
 @router.get("/docs")
