@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pickapic.cli.risks import risks
+
 admin = typer.Typer(help="Look after a collection.", no_args_is_help=True)
+admin.command()(risks)
 
 Url = Annotated[str | None, typer.Option("--database", help="Database URL; default: the settings'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

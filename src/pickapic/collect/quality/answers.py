@@ -44,9 +44,9 @@ class Answers:
     prompts: tuple[str, ...] = ()
     """One for each duel that was started, oldest first."""
     same_device: int = 0
-    """Other accounts that answered from a device of theirs."""
+    """Other accounts seen in a browser of theirs."""
     same_address: int = 0
-    """Other accounts that answered from a network address of theirs."""
+    """Other accounts seen at a network address of theirs."""
 
     def __len__(self) -> int:
         return len(self.pick)

@@ -31,7 +31,8 @@ def _parameter(default: float, unit: str, meaning: str, source: str) -> Any:
 class Policy:
     """What counts as careless. Pairs `*_low`, `*_high`: no doubt up to the first, the whole doubt from the second on.
 
-    A setting `quality = {fast_high = 0.5}` changes one (see `policy_from`).
+    The whole doubt is `*_points`; 0 points switch a signal off. A setting `quality = {fast_high = 0.5}` changes a
+    parameter (see `policy_from`).
     """
 
     flag: float = _parameter(
@@ -132,17 +133,14 @@ class Policy:
         70, POINTS, "the whole doubt of any of the three rates", "flags, but does not exclude alone"
     )
     device_low: float = _parameter(
-        1, COUNT, "other accounts that answered from the same device", "TTS-Arena: 2 accounts soft, 4 hard"
+        0, COUNT, "other accounts seen in the same browser", "TTS-Arena: 2 accounts soft, 4 hard"
     )
     device_high: float = _parameter(4, COUNT, "see device_low", "as above")
     device_points: float = _parameter(
         60, POINTS, "the whole doubt of a shared device", "flags, but does not exclude alone"
     )
     address_low: float = _parameter(
-        2,
-        COUNT,
-        "other accounts that answered from the same network address",
-        "TTS-Arena: 3 accounts soft, 6 hard",
+        2, COUNT, "other accounts seen at the same network address", "TTS-Arena: 3 accounts soft, 6 hard"
     )
     address_high: float = _parameter(
         20, COUNT, "see address_low", "wider than the peers': offices and schools share an address"

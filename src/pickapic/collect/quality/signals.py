@@ -153,11 +153,11 @@ def most_within(times: Numbers, seconds: float) -> int:
 
 
 def duplicate_accounts(answers: Answers, norms: Norms, policy: Policy) -> Reason | None:
-    """Doubt a person whose device or network address answered for other accounts as well."""
-    device = ramp(answers.same_device, policy.device_low - 1, policy.device_high, policy.device_points)
-    address = ramp(answers.same_address, policy.address_low - 1, policy.address_high, policy.address_points)
+    """Doubt a person whose browser or network address was seen with other accounts as well."""
+    device = ramp(answers.same_device, policy.device_low, policy.device_high, policy.device_points)
+    address = ramp(answers.same_address, policy.address_low, policy.address_high, policy.address_points)
     detail = (
-        f"{answers.same_device} other accounts on the same device, {answers.same_address} at the same address, "
+        f"{answers.same_device} other accounts in the same browser, {answers.same_address} at the same address, "
         f"within {policy.account_days:g} days"
     )
     return _reason("duplicate_accounts", max(device, address), detail)
