@@ -83,12 +83,17 @@ def launch(chromium: BrowserType) -> Callable[[], Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page of a new visitor; the keyword arguments are those of Playwright's contexts."""
+    """Open a page of somebody new; the keyword arguments are those of Playwright's contexts.
+
+    With `tour`, it is their first visit, and the tour will come.
+    """
     contexts = []
 
-    def opened(**device: object) -> Page:
+    def opened(tour: bool = False, **device: object) -> Page:
         context = browser.new_context(**device)
         context.set_default_timeout(20_000)
+        if not tour:
+            context.add_init_script("localStorage.setItem('pickapic.tour', '1')")
         contexts.append(context)
         return context.new_page()
 

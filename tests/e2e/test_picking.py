@@ -241,7 +241,7 @@ def test_models_are_named_only_at_the_end(duel: DuelPage) -> None:
     assert "miniature" not in duel.page.content()
     duel.end()
     reveal = duel.page.locator("#reveal")
-    assert reveal.locator("figure").count() == 4
+    assert reveal.locator(".strip figure").count() == 4
     assert reveal.locator("figure.is-picked").count() == 3
     expect(reveal.locator("tbody tr").first).to_contain_text("miniature-")
     # A new prompt is at hand, and the counter goes on.

@@ -1,15 +1,18 @@
 // The server, as the page sees it: one function a call, and errors that say what to do about them.
 
+import { t } from "../language.js";
+
 const CALL_TIMEOUT_MS = 15_000;
 const PASSING_STATUS = new Set([502, 503, 504]);
 
-/** The server answered, and the answer is no. `reason` is a sentence fit to be shown. */
+/** The server answered, and the answer is no. `code` is for programs; `reason` is a sentence fit to be shown. */
 export class Refusal extends Error {
-  constructor(status, reason, retryAfter) {
+  constructor(status, code, reason, retryAfter = 0) {
     super(reason);
     this.status = status;
+    this.code = code;
     this.reason = reason;
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfter; // seconds
   }
 }
 
@@ -21,10 +24,12 @@ function csrfToken() {
   return cookie ? decodeURIComponent(cookie.slice("csrf=".length)) : "";
 }
 
-function reasonIn(body, status) {
-  const message = body?.error?.message;
-  if (typeof message === "string" && message) return message;
-  return status >= 500 ? "Something went wrong on our side." : `The server said no (${status}).`;
+function refusal(response, body) {
+  const { status } = response;
+  const { code = "", message = "" } = body?.error ?? {};
+  const fallback =
+    status >= 500 ? t("Something went wrong on our side.") : t("The server said no ({status}).", { status });
+  return new Refusal(status, code, message || fallback, Number(response.headers.get("Retry-After")) || 0);
 }
 
 async function call(method, path, body) {
@@ -49,7 +54,7 @@ async function call(method, path, body) {
   }
   if (response.ok) return answer;
   if (PASSING_STATUS.has(response.status)) throw new NoAnswer(`Status ${response.status}`);
-  throw new Refusal(response.status, reasonIn(answer, response.status), Number(response.headers.get("Retry-After")) || 0);
+  throw refusal(response, answer);
 }
 
 // A proxy in front of the server may answer in HTML.
@@ -62,15 +67,22 @@ function parsed(text) {
 }
 
 export const signInAsGuest = () => call("POST", "/auth/guest");
+export const lookAround = () => call("POST", "/auth/visitor");
+export const readMe = () => call("GET", "/api/v1/me");
+export const readPrompts = () => call("GET", "/api/v1/me/prompts");
+export const agree = (version) => call("POST", "/api/v1/me/consent", { version });
 export const startDuel = (prompt) => call("POST", "/api/v1/duels", { prompt });
 export const readDuel = (duelId) => call("GET", `/api/v1/duels/${duelId}`);
 export const endDuel = (duelId) => call("DELETE", `/api/v1/duels/${duelId}`);
 export const pick = (roundId, side) => call("POST", `/api/v1/rounds/${roundId}/pick`, { pick: side });
 export const skip = (roundId) => call("POST", `/api/v1/rounds/${roundId}/skip`);
 export const undo = (roundId) => call("POST", `/api/v1/rounds/${roundId}/undo`);
+export const share = (imageUrl) => call("POST", `${imageUrl}/share`);
+export const report = (imageUrl, reason, note) => call("POST", `${imageUrl}/report`, { reason, note });
+export const downloadOf = (imageUrl) => `${imageUrl}/download`;
 
 /**
- * Follow a duel until `stop` is called. `onState` gets each state the server sends.
+ * Follow a duel until the returned function is called. `onState` gets each state the server sends.
  * The browser reconnects by itself; where it gives up, the state is read once a second instead.
  */
 export function followDuel(duelId, onState, onGone) {

@@ -3,77 +3,67 @@
 //   compose -> generating -> compare <-> answered -> waiting -> compare ...
 //   any of them -> revealed (the person ends the duel) -> generating
 //   any of them -> compose (an error; the words are kept)
+//   in auto mode, any of them -> generating (the next prompt)
 
+import { t } from "../language.js";
 import * as api from "./api.js";
-import { recall, remember } from "./memory.js";
-import { load } from "./pictures.js";
-
-const PASSES = {
-  compose: ["generating"],
-  generating: ["compare", "compose", "revealed"],
-  compare: ["answered", "revealed", "compose"],
-  answered: ["compare", "waiting", "revealed", "compose"],
-  waiting: ["compare", "answered", "revealed", "compose"],
-  revealed: ["generating"],
-};
+import { Auto, ROUNDS } from "./auto.js";
+import { recall } from "./memory.js";
+import { Model, NO_DUEL } from "./model.js";
+import { persist } from "./patience.js";
+import { fetchAhead } from "./pictures.js";
+import { gateOf, problem, problemOf } from "./problems.js";
+import { bring, send, urlOf, waitOf } from "./rounds.js";
+import { roll } from "./starters.js";
 
 // Nobody judges two pictures in this time: it is the second half of a double click.
 const SETTLE_MS = 200;
-const RETRY_MS = [400, 1000, 2000, 4000];
-const PICTURE_TRIES = 4;
-
-const NO_DUEL = {
-  duelId: null,
-  round: null, // {id, left, right}: decoded images
-  answer: null, // what was answered and is on its way
-  wait: null, // {state, position, eta, progress}
-  notice: "", // over the pictures
-  picks: 0, // in this duel, as the server counts them
-  undoable: null, // the round whose answer undo takes back
-  result: null, // the revealed duel
-};
 
 export class Duel {
-  #changed;
+  #model;
+  #session;
+  #freePicks;
+  #auto;
   #unfollow = () => {};
   #visit = 0; // raised when the duel is left: a late answer to an earlier one is dropped
   #showing = ""; // the round on screen, or on its way there
   #shownAt = 0;
-  #signedIn;
-  #allowGuests;
 
-  constructor({ signedIn, allowGuests, onChange }) {
-    const { prompt = "", picksBefore = 0 } = recall();
-    this.#signedIn = signedIn;
-    this.#allowGuests = allowGuests;
-    this.#changed = onChange;
-    this.model = {
-      ...NO_DUEL,
-      state: "compose",
-      prompt,
-      problem: "", // beside the prompt box
-      busy: false, // the prompt is on its way
-      picksBefore, // in the earlier duels of this visit
-    };
+  /** `gate` is what stands in the way at the start, or null; `freePicks` is how many rounds a visitor has. */
+  constructor({ session, gate, freePicks, onChange }) {
+    this.#session = session;
+    this.#freePicks = freePicks;
+    this.#auto = new Auto({
+      start: (prompt) => session.run(() => api.startDuel(prompt)),
+      read: (duelId) => session.run(() => api.readDuel(duelId)),
+      end: (duelId) => session.run(() => api.endDuel(duelId)),
+      roll,
+    });
+    this.#auto.on = !session.isTrying && recall().auto === true;
+    this.#model = new Model({ gate, auto: this.#auto.on }, onChange);
+  }
+
+  get model() {
+    return this.#model.now;
   }
 
   // What a person does.
 
   async start(prompt) {
-    if (this.model.busy || !PASSES[this.model.state].includes("generating")) return;
+    if (this.model.busy || !this.#model.may("generating")) return;
     if (!prompt.trim()) {
-      this.#set({ prompt, problem: "The prompt is empty: write what the pictures should show." });
+      this.#set({ prompt, problem: problem(t("The prompt is empty: write what the pictures should show.")) });
       return;
     }
     const visit = this.#leave();
-    this.#set({ prompt, problem: "", busy: true });
+    this.#set({ prompt, problem: null, busy: true });
     try {
-      if (!this.#signedIn) await this.#signIn();
-      const duel = await this.#withSession(() => api.startDuel(prompt));
+      const duel = await this.#session.runSignedIn(() => api.startDuel(prompt), prompt);
       this.#go("generating", { ...NO_DUEL, duelId: duel.duel_id, wait: {}, busy: false });
       this.#receive(duel, visit);
     } catch (error) {
-      this.#set({ busy: false, problem: problemOf(error) });
+      const gate = gateOf(error);
+      this.#set({ busy: false, gate: gate ?? this.model.gate, problem: gate ? null : problemOf(error) });
     }
   }
 
@@ -82,78 +72,144 @@ export class Duel {
     const { duelId, prompt } = recall();
     if (!duelId) return;
     const visit = this.#leave();
-    this.#go("generating", { ...NO_DUEL, duelId, prompt, problem: "", wait: {} });
+    this.#go("generating", { ...NO_DUEL, duelId, prompt, problem: null, wait: {} });
     try {
-      const duel = await this.#persist(() => api.readDuel(duelId), visit);
-      this.#receive(duel, visit);
+      this.#receive(await this.#persist(() => api.readDuel(duelId), visit), visit);
     } catch (error) {
       if (visit !== this.#visit) return;
       // Not ours, or swept away: no drama, the words are still there.
       const gone = error instanceof api.Refusal && [401, 403, 404].includes(error.status);
-      if (gone) this.#signedIn = error.status !== 401;
-      this.#fail(gone ? "" : problemOf(error));
+      if (gone && error.status === 401) this.#session.lose();
+      this.#fail(gone ? null : problemOf(error));
     }
   }
 
-  /** Answer the round on screen: left, right, tie, skip; or undo the one before. */
-  async answer(answer) {
-    if (!this.#mayAnswer(answer)) return;
-    const { state, round, undoable, wait } = this.model;
+  /** Whether an answer would be taken now: left, right, tie, skip, undo. */
+  takes(answer) {
+    const { state, undoable, answer: sent } = this.model;
+    if (sent !== null && state === "compare") return false; // the duel is being left
+    if (answer === "undo") return undoable !== null && (state === "compare" || state === "waiting");
+    return state === "compare" && performance.now() - this.#shownAt >= SETTLE_MS;
+  }
+
+  /** Answer the round on screen, or undo the one before; `notice` is shown with the round that follows. */
+  async answer(answer, notice = null) {
+    if (!this.takes(answer)) return;
+    const { state, round, undoable, wait, picks } = this.model;
     const visit = this.#visit;
     const roundId = answer === "undo" ? undoable : round.id;
     this.#unfollow();
-    this.#go("answered", { answer, notice: "" });
+    this.#go("answered", { answer, notice: null });
+    if (picks + 1 >= ROUNDS) this.#auto.look();
     try {
-      const reply = await this.#persist(() => send(answer, roundId), visit);
-      this.#receive(reply, visit);
+      const reply = await this.#persist(() => send(answer, roundId, round), visit);
+      await this.#goOn(reply, visit, notice);
     } catch (error) {
-      if (visit !== this.#visit) return;
-      if (await this.#resync(error, visit)) return;
+      if (visit !== this.#visit || (await this.#resync(error, visit))) return;
       this.#go(state, { answer: null, wait, notice: problemOf(error) });
       if (state === "waiting") this.#follow(visit);
     }
   }
 
-  /** End the duel: the models are named. */
-  async finish() {
-    const { state, duelId } = this.model;
-    if (!PASSES[state].includes("revealed") || !duelId) return;
+  /** Report a picture of the round on screen, and go on without it. */
+  async report(side, reason, note) {
+    const { round } = this.model;
+    const visit = this.#visit;
+    await this.#session.run(() => api.report(urlOf(round[side]), reason, note));
+    if (visit !== this.#visit || this.model.round?.id !== round.id) return;
+    await this.answer("skip", problem(t("Thank you. A moderator will look at it, and you will not see it again.")));
+  }
+
+  /** End the duel: the models are named. `gate` then stands in the place of the prompt box. */
+  async finish(gate = this.model.gate) {
+    const { state, duelId, answer } = this.model;
+    if (!this.#model.may("revealed") || !duelId) return;
     const visit = this.#leave();
-    this.#set({ answer: state === "answered" ? this.model.answer : "finish", notice: "" });
+    this.#set({ answer: state === "answered" ? answer : "finish", notice: null });
     try {
-      const result = await this.#persist(() => api.endDuel(duelId), visit);
-      if (visit === this.#visit) this.#reveal(result);
+      const last = await this.#persist(() => api.endDuel(duelId), visit);
+      const before = await this.#auto.finish();
+      if (visit === this.#visit) this.#reveal([...before, last], gate);
     } catch (error) {
-      if (visit === this.#visit) this.#fail(problemOf(error));
+      if (visit === this.#visit) this.#fail(problemOf(error), gate);
     }
   }
 
   /** Stop waiting for the first two pictures. */
   cancel() {
     const { duelId } = this.model;
-    this.#leave();
+    this.#auto.finish();
     if (duelId) api.endDuel(duelId).catch(() => {});
-    this.#fail("");
+    this.#fail(null);
+  }
+
+  switchAuto(on) {
+    this.#auto.on = on;
+    this.#auto.prepare(this.model.picks);
+    this.#set({ auto: on });
+  }
+
+  /** In auto mode: on to the next prompt now. */
+  async next() {
+    if (!this.takes("skip")) return;
+    const visit = this.#visit;
+    this.#set({ answer: "next", notice: null });
+    if (await this.#moveOn(visit)) return;
+    const text = t("The next prompt cannot be had just now. This one goes on.");
+    if (visit === this.#visit) this.#set({ answer: null, notice: problem(text) });
   }
 
   // What the server says.
 
-  #receive(duel, visit, notice = "") {
+  async #goOn(reply, visit, notice) {
+    if (visit !== this.#visit || !reply) return;
+    this.#set({ picks: reply.picks });
+    if (this.#session.isTrying && reply.picks >= this.#freePicks) {
+      await this.finish({ kind: "sign_in", message: "" });
+      return;
+    }
+    this.#auto.prepare(reply.picks);
+    if (this.#auto.isDue(reply.picks) && (await this.#moveOn(visit))) return;
+    this.#receive(reply, visit, notice);
+  }
+
+  /** To the next prompt of auto mode; false where it cannot be had. */
+  async #moveOn(visit) {
+    let next;
+    try {
+      next = await this.#auto.take();
+    } catch (error) {
+      problemOf(error); // only what the server or the network is to blame for
+      return false;
+    }
+    const { duel, prompt } = next;
+    this.#auto.leave(visit === this.#visit ? this.model.duelId : duel.duel_id);
+    if (visit !== this.#visit) return true;
+    const facts = { ...NO_DUEL, duelId: duel.duel_id, prompt, picksBefore: this.#model.picksSoFar };
+    const { round, answer } = this.model;
+    const present = this.#leave();
+    // The last two pictures stay until the next two are here.
+    if (duel.round) this.#set({ ...facts, round, answer });
+    else this.#go("generating", facts);
+    this.#receive(duel, present);
+    return true;
+  }
+
+  #receive(duel, visit, notice = null) {
     if (visit !== this.#visit || !duel) return;
-    this.#set({ picks: duel.picks ?? 0, undoable: duel.undo_round_id ?? null });
+    this.#set({ picks: duel.picks, undoable: duel.undo_round_id });
     if (duel.round) {
       this.#unfollow();
       this.#showing = duel.round.round_id;
       if (!fetchAhead(duel.round)) this.#follow(visit);
-      this.#present(duel.round, visit, notice);
+      this.#present(duel, visit, notice);
     } else if (duel.state === "failed") {
-      this.#fail(duel.reason || "These pictures could not be made. Try again, or change a word.");
+      this.#fail(problem(duel.reason || t("These pictures could not be made. Try again, or change a word.")));
     } else if (duel.state === "closed") {
-      this.#reveal(duel);
+      this.#reveal([duel]);
     } else {
-      const wait = waitOf(duel);
-      if (this.model.state === "answered") this.#go("waiting", { wait });
-      else this.#set({ wait });
+      if (this.model.state === "answered") this.#go("waiting", { wait: waitOf(duel), notice });
+      else this.#set({ wait: waitOf(duel) });
       this.#follow(visit);
     }
   }
@@ -163,7 +219,7 @@ export class Duel {
     const stop = api.followDuel(
       this.model.duelId,
       (duel) => visit === this.#visit && this.#receiveEvent(duel, visit),
-      (error) => visit === this.#visit && this.#lost(error, visit),
+      (error) => visit === this.#visit && this.#lost(error),
     );
     this.#unfollow = () => {
       stop();
@@ -175,134 +231,85 @@ export class Duel {
     if (duel.round && duel.round.round_id === this.#showing) {
       // The round on screen; the stream was only kept for the picture after it.
       if (fetchAhead(duel.round)) this.#unfollow();
-      return;
-    }
-    if (duel.round || duel.state === "failed" || duel.state === "closed") {
-      this.#unfollow();
+    } else if (duel.round || duel.state === "failed" || duel.state === "closed") {
       this.#receive(duel, visit);
-      return;
+    } else {
+      this.#set({ wait: waitOf(duel) });
     }
-    this.#set({ wait: waitOf(duel) });
   }
 
-  async #present(round, visit, notice) {
-    const url = Object.fromEntries(round.images.map((image) => [image.side, image.url]));
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const [left, right] = await Promise.all([load(url.left), load(url.right)]);
-        if (visit !== this.#visit) return;
-        this.#shownAt = performance.now();
-        this.#go("compare", { round: { id: round.round_id, left, right }, answer: null, wait: null, notice });
-        return;
-      } catch {
-        if (visit !== this.#visit) return;
-        if (attempt === PICTURE_TRIES) {
-          this.#fail("The pictures did not arrive. Your picks are kept; try the prompt again.");
-          return;
-        }
-        this.#set({ notice: "A picture did not arrive. Trying again." });
-        await pause(RETRY_MS[attempt]);
-      }
+  async #present({ round, prompt }, visit, notice) {
+    const isWanted = () => visit === this.#visit;
+    const trouble = problem(t("A picture did not arrive. Trying again."));
+    const pair = await bring(round, isWanted, () => this.#set({ notice: trouble }));
+    if (!isWanted()) return;
+    if (!pair) {
+      this.#fail(problem(t("The pictures did not arrive. Your picks are kept; try the prompt again.")));
+      return;
     }
+    this.#shownAt = performance.now();
+    // The words that these two were made for: a round may have its own.
+    const shown = { id: round.round_id, prompt: round.prompt ?? prompt, ...pair };
+    this.#go("compare", { round: shown, answer: null, wait: null, notice });
   }
 
   // When something is wrong.
 
-  /** Do it until the server has answered; a lost connection is waited out and told. */
-  async #persist(action, visit) {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        const reply = await this.#withCsrf(action);
-        if (attempt && visit === this.#visit) this.#set({ notice: "" });
-        return reply;
-      } catch (error) {
-        if (!(error instanceof api.NoAnswer) || visit !== this.#visit) throw error;
-        this.#set({ notice: "No connection. Nothing is lost: it goes on by itself when the connection is back." });
-        await pause(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
-        if (visit !== this.#visit) throw error;
-      }
-    }
-  }
-
-  async #withCsrf(action) {
-    try {
-      return await action();
-    } catch (error) {
-      if (!(error instanceof api.Refusal) || error.status !== 403) throw error;
-      return action(); // the refusal itself brought a fresh token
-    }
-  }
-
-  async #withSession(action) {
-    try {
-      return await this.#withCsrf(action);
-    } catch (error) {
-      if (!(error instanceof api.Refusal) || error.status !== 401) throw error;
-      await this.#signIn();
-      return action();
-    }
-  }
-
-  async #signIn() {
-    if (!this.#allowGuests) throw new api.Refusal(401, "Please sign in first.", 0);
-    await this.#withCsrf(api.signInAsGuest);
-    this.#signedIn = true;
+  #persist(action, visit) {
+    const lost = t("No connection. Nothing is lost: it goes on by itself when the connection is back.");
+    return persist(
+      () => this.#session.run(action),
+      () => visit === this.#visit,
+      (isLost) => this.#set({ notice: isLost ? problem(lost) : null }),
+    );
   }
 
   /** After a refused answer: is the screen still what the server has? True if the screen was set anew. */
   async #resync(error, visit) {
-    if (!(error instanceof api.Refusal)) return false;
-    if (error.status === 401) {
-      await this.#lost(error, visit);
-      return true;
-    }
-    if (error.status !== 404 && error.status !== 409) return false;
+    const gate = gateOf(error);
+    // Who tried it without signing in still learns which model made what.
+    if (gate?.kind === "sign_in") await this.finish(gate);
+    else if (gate) this.#fail(null, gate);
+    else if (error.status === 401) await this.#lost(error);
+    else if (error.status === 404 || error.status === 409) await this.#catchUp(visit);
+    else return false;
+    return true;
+  }
+
+  async #catchUp(visit) {
     try {
       const duel = await this.#persist(() => api.readDuel(this.model.duelId), visit);
-      this.#receive(duel, visit, "This round was answered already, maybe in another window.");
-      return true;
-    } catch (again) {
-      await this.#lost(again, visit);
-      return true;
+      this.#receive(duel, visit, problem(t("This round was answered already, maybe in another window.")));
+    } catch (error) {
+      if (visit === this.#visit) await this.#lost(error);
     }
   }
 
-  async #lost(error, visit) {
-    if (visit !== this.#visit) return;
-    if (!(error instanceof api.Refusal) || error.status !== 401) {
-      this.#fail("This duel is no longer open. Your picks are kept, and so are your words.");
+  async #lost(error) {
+    if (error.status !== 401) {
+      this.#fail(problem(t("This duel is no longer open. Your picks are kept, and so are your words.")));
       return;
     }
-    this.#signedIn = false;
-    this.#fail(
-      this.#allowGuests
-        ? "Your session was lost, so this duel cannot go on. The picks you made are kept. Go again with the same words, as a new guest."
-        : "Your session was lost, so this duel cannot go on. The picks you made are kept. Please sign in again.",
-    );
-    if (this.#allowGuests) await this.#signIn().catch(() => {});
+    this.#session.lose();
+    if (!this.#session.allowsGuests) {
+      const text = t("Your session was lost. Your picks are kept, and so are your words. Please sign in again.");
+      this.#fail(null, { kind: "sign_in", message: text });
+      return;
+    }
+    this.#fail(problem(t("Your session was lost. Your picks are kept. Go again with the same words, as a new guest.")));
+    await this.#session.signIn().catch(() => {});
   }
 
   // Bookkeeping.
 
-  #mayAnswer(answer) {
-    const { state, undoable, answer: sent } = this.model;
-    if (sent !== null && state === "compare") return false; // the duel is being ended
-    if (answer === "undo") return undoable !== null && (state === "compare" || state === "waiting");
-    return state === "compare" && performance.now() - this.#shownAt >= SETTLE_MS;
-  }
-
-  #reveal(result) {
+  #reveal(results, gate = this.model.gate) {
     this.#leave();
-    this.#go("revealed", { ...NO_DUEL, picksBefore: this.#picksSoFar(), result, problem: "" });
+    this.#go("revealed", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, results, problem: null, gate });
   }
 
-  #fail(problem) {
+  #fail(problem, gate = this.model.gate) {
     this.#leave();
-    this.#go("compose", { ...NO_DUEL, picksBefore: this.#picksSoFar(), problem });
-  }
-
-  #picksSoFar() {
-    return this.model.picksBefore + this.model.picks;
+    this.#go("compose", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, problem, gate });
   }
 
   /** Stop listening to the duel that was on screen; the number says which visit is the present one. */
@@ -313,58 +320,10 @@ export class Duel {
   }
 
   #go(state, facts) {
-    if (state !== this.model.state && !PASSES[this.model.state].includes(state)) {
-      throw new Error(`No way from ${this.model.state} to ${state}`);
-    }
-    this.#set({ ...facts, state });
+    this.#model.go(state, facts);
   }
 
   #set(facts) {
-    this.model = { ...this.model, ...facts };
-    const { duelId, prompt, picksBefore } = this.model;
-    remember({ duelId, prompt, picksBefore });
-    this.#changed(this.model);
+    this.#model.set(facts);
   }
-}
-
-/** Have the pictures that may come next here before they are asked for; false if there is none yet. */
-function fetchAhead({ prefetch = [] }) {
-  for (const url of prefetch) load(url).catch(() => {});
-  return prefetch.length > 0;
-}
-
-function waitOf({ state, position, eta_s: eta, progress }) {
-  return { state, position, eta, progress };
-}
-
-function send(answer, roundId) {
-  if (answer === "skip") return api.skip(roundId);
-  if (answer === "undo") return api.undo(roundId);
-  return api.pick(roundId, answer);
-}
-
-function problemOf(error) {
-  if (error instanceof api.NoAnswer) return "No connection to the server. Nothing is lost: try again in a moment.";
-  if (!(error instanceof api.Refusal)) throw error;
-  if (error.status === 413) return "That is far too long for a prompt. It is still in the box: shorten it and try again.";
-  if (error.status === 429 && error.retryAfter) return `${error.reason} Try again in ${seconds(error.retryAfter)}.`;
-  return error.reason;
-}
-
-function seconds(count) {
-  if (count < 90) return `${count} s`;
-  return count < 5400 ? `${Math.ceil(count / 60)} minutes` : `${Math.ceil(count / 3600)} hours`;
-}
-
-/** A while; shorter when the network comes back. */
-function pause(ms) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      removeEventListener("online", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    addEventListener("online", done);
-  });
 }

@@ -1,6 +1,6 @@
 // Pictures are shown only when decoded, so that a round appears whole and at once.
 
-const KEPT = 12;
+const KEPT = 16;
 const loading = new Map();
 
 /** The decoded picture at `url`; the same promise for the same address. Rejects after a second failure. */
@@ -12,6 +12,17 @@ export function load(url) {
   loading.set(url, picture);
   if (loading.size > KEPT) loading.delete(loading.keys().next().value);
   return picture;
+}
+
+/** Have the pictures that may come next here before they are asked for; false if there is none yet. */
+export function fetchAhead({ prefetch = [] }) {
+  for (const url of prefetch) load(url).catch(() => {});
+  return prefetch.length > 0;
+}
+
+/** Ask the server for the files again: it has not seen that they were shown. */
+export async function fetchAgain(urls) {
+  await Promise.all(urls.map((url) => fetch(url, { cache: "reload" }).then((response) => response.blob())));
 }
 
 async function decoded(url) {

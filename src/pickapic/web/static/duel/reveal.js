@@ -1,16 +1,24 @@
-// The end of a duel: which model made which picture, and how often it was picked.
+// The end of a duel: the winner, which model made which picture, and how often each was picked.
 
-export function showReveal(section, { result }) {
-  const rounds = (result?.rounds ?? []).filter((round) => round.pick);
+import { t } from "../language.js";
+import { downloadOf } from "./api.js";
+import { marked } from "./negatives.js";
+import { nameOf, SIDES } from "./sides.js";
+
+/** Fill the section with the revealed duels; the last comes first. */
+export function showReveal(section, duels) {
+  const played = duels.map(({ prompt, rounds }) => ({ prompt, rounds: rounds.filter((round) => round.pick) }));
+  const told = played.filter(({ rounds }) => rounds.length > 0).reverse();
   section.replaceChildren();
-  if (rounds.length === 0) {
-    section.hidden = true;
-    return;
-  }
-  const title = element("h2", "", "Who made them");
+  section.hidden = told.length === 0;
+  if (section.hidden) return;
+  const title = element("h2", "", t("Who made them"));
   title.id = "reveal-title";
-  const about = element("p", "reveal-prompt", result.prompt ?? "");
-  section.append(title, about, tableOf(standings(rounds)), stripOf(rounds));
+  section.append(title, winnerOf(told[0]), tableOf(standings(told.flatMap(({ rounds }) => rounds))), linksOf());
+  for (const duel of told) {
+    if (told.length > 1) section.append(promptOf(duel.prompt));
+    section.append(stripOf(duel));
+  }
 }
 
 /** Per model: rounds it was in, and wins (a tie is half a win each), best first. */
@@ -27,18 +35,60 @@ export function standings(rounds) {
   return [...models.values()].sort((a, b) => b.wins / b.rounds - a.wins / a.rounds || b.rounds - a.rounds);
 }
 
+/** The picture that was picked last: it stood against all that came after it. */
+function winnerOf({ prompt, rounds }) {
+  const last = rounds.findLast(({ pick }) => SIDES.includes(pick)) ?? rounds.at(-1);
+  const { url, model } = last.images.find(({ side }) => side === last.pick) ?? last.images[0];
+  const figure = element("figure", "winner");
+  const image = element("img");
+  Object.assign(image, { src: url, alt: t("the picture you kept, for: {prompt}", { prompt }), width: 256, height: 256 });
+  const caption = element("figcaption");
+  const words = promptOf(prompt);
+  const maker = element("p", "winner-model", t("You kept a picture by {model}.", { model }));
+  const acts = element("p", "winner-acts");
+  const share = element("button", "plain", t("Share the winner"));
+  Object.assign(share, { type: "button", id: "share-winner" });
+  share.dataset.url = url;
+  const download = element("a", "plain", t("Download"));
+  Object.assign(download, { href: downloadOf(url), download: "" });
+  acts.append(share, download);
+  caption.append(words, maker, acts);
+  figure.append(image, caption);
+  return figure;
+}
+
+function promptOf(prompt) {
+  const words = element("p", "reveal-prompt");
+  words.dir = "auto";
+  words.append(...marked(prompt ?? ""));
+  return words;
+}
+
+function linksOf() {
+  const links = element("p", "reveal-links");
+  for (const [href, text] of [
+    ["/gallery", t("Your gallery")],
+    ["/leaderboard", t("The leaderboard of all")],
+  ]) {
+    const link = element("a", "", text);
+    link.href = href;
+    links.append(link);
+  }
+  return links;
+}
+
 function tableOf(rows) {
   const table = element("table", "standings");
-  const caption = element("caption", "sr", "How often each model was picked; a tie counts half");
+  const caption = element("caption", "sr", t("How often each model was picked; a tie counts half"));
   const head = element("thead");
-  head.append(rowOf("th", ["Model", "Picked", "Share"]));
+  head.append(rowOf("th", [t("Model"), t("Picked"), t("Share")]));
   const body = element("tbody");
   for (const { model, rounds, wins } of rows) {
     const meter = element("meter");
     meter.max = rounds;
     meter.value = wins;
     meter.setAttribute("aria-hidden", "true");
-    const row = rowOf("td", [model, `${halves(wins)} of ${rounds}`, ""]);
+    const row = rowOf("td", [model, t("{wins} of {rounds}", { wins: halves(wins), rounds }), ""]);
     row.lastChild.append(meter);
     body.append(row);
   }
@@ -46,7 +96,7 @@ function tableOf(rows) {
   return table;
 }
 
-function stripOf(rounds) {
+function stripOf({ prompt, rounds }) {
   const strip = element("ol", "strip");
   for (const { pick, images } of rounds) {
     const pair = element("li");
@@ -55,9 +105,9 @@ function stripOf(rounds) {
       const kept = pick === side || pick === "tie";
       const figure = element("figure", kept ? "is-picked" : "");
       const image = element("img");
-      Object.assign(image, { src: url, alt: `${side} image`, loading: "lazy", width: 128, height: 128 });
+      Object.assign(image, { src: url, alt: nameOf(side, prompt), loading: "lazy", width: 128, height: 128 });
       const caption = element("figcaption", "", model);
-      if (kept) caption.append(element("span", "sr", pick === "tie" ? ", about the same" : ", picked"));
+      if (kept) caption.append(element("span", "sr", pick === "tie" ? t(", about the same") : t(", picked")));
       figure.append(image, caption);
       pair.append(figure);
     }
@@ -68,7 +118,13 @@ function stripOf(rounds) {
 
 function rowOf(cell, texts) {
   const row = element("tr");
-  row.append(...texts.map((text) => element(cell, "", text)));
+  row.append(
+    ...texts.map((text) => {
+      const made = element(cell, "", text);
+      if (cell === "th") made.scope = "col";
+      return made;
+    }),
+  );
   return row;
 }
 

@@ -1,0 +1,64 @@
+// What the page knows at a moment, and which state may follow which.
+
+import { recall, remember } from "./memory.js";
+
+const PASSES = {
+  compose: ["generating"],
+  generating: ["compare", "compose", "revealed"],
+  compare: ["answered", "revealed", "compose", "generating"],
+  answered: ["compare", "waiting", "revealed", "compose", "generating"],
+  waiting: ["compare", "answered", "revealed", "compose", "generating"],
+  revealed: ["generating"],
+};
+
+export const NO_DUEL = {
+  duelId: null,
+  round: null, // {id, prompt, left, right}: decoded images
+  answer: null, // what was answered and is on its way; "finish" and "next" while the duel is being left
+  wait: null, // {state, position, eta, progress}
+  notice: null, // a problem, over the pictures
+  picks: 0, // in this duel, as the server counts them
+  undoable: null, // the round whose answer undo takes back
+  results: [], // revealed duels
+};
+
+export class Model {
+  #changed;
+
+  /** `first` are facts to begin with. `changed` is called with all at every change; they are replaced, never altered. */
+  constructor(first, changed) {
+    const { prompt = "", picksBefore = 0 } = recall();
+    this.#changed = changed;
+    this.now = {
+      ...NO_DUEL,
+      state: "compose",
+      prompt,
+      problem: null, // beside the prompt box
+      busy: false, // the prompt is on its way
+      gate: null, // what stands in the place of the prompt box, {kind, message}
+      auto: false,
+      picksBefore, // in the earlier duels of this visit
+      ...first,
+    };
+  }
+
+  get picksSoFar() {
+    return this.now.picksBefore + this.now.picks;
+  }
+
+  may(state) {
+    return state === this.now.state || PASSES[this.now.state].includes(state);
+  }
+
+  go(state, facts) {
+    if (!this.may(state)) throw new Error(`No way from ${this.now.state} to ${state}`);
+    this.set({ ...facts, state });
+  }
+
+  set(facts) {
+    this.now = { ...this.now, ...facts };
+    const { duelId, prompt, picksBefore, auto } = this.now;
+    remember({ duelId, prompt, picksBefore, auto });
+    this.#changed(this.now);
+  }
+}
