@@ -36,7 +36,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 BODY_LIMIT = 64 * 1024
 SCORE_BODY_LIMIT = 16 * 1024 * 1024
+# Images come with requests for these alone.
 SCORE_PATH = "/api/v1/score"
+LARGE_PATHS = (SCORE_PATH, "/admin/gold")
 # A body must be there after this long: a client that sends it byte by byte would hold a connection for ever.
 BODY_SECONDS = 20.0
 SCORE_BODY_SECONDS = 60.0
@@ -137,9 +139,9 @@ class SecurityMiddleware:
         # For the forms of the page: the token that the browser has once this answer is there.
         scope["pickapic.csrf"] = csrf = csrf_token(self._secret, session) if renew else known
         answer = self._guard(send, scope, csrf if renew else None)
-        is_score = path == SCORE_PATH
-        receive = _timely(receive, SCORE_BODY_SECONDS if is_score else BODY_SECONDS)
-        receive = _limited(receive, SCORE_BODY_LIMIT if is_score else BODY_LIMIT)
+        is_large = path in LARGE_PATHS
+        receive = _timely(receive, SCORE_BODY_SECONDS if is_large else BODY_SECONDS)
+        receive = _limited(receive, SCORE_BODY_LIMIT if is_large else BODY_LIMIT)
         refusal = self._misdirected(headers, path)
         sent = headers.get(CSRF_HEADER, "")
         is_form = headers.get("content-type", "").startswith(FORM)
@@ -178,7 +180,7 @@ class SecurityMiddleware:
         path: str = scope["path"]
         if "\0" in path:  # PostgreSQL cannot even be asked for such a name
             return 404, "not_found", "There is no such address."
-        limit = SCORE_BODY_LIMIT if path == SCORE_PATH else BODY_LIMIT
+        limit = SCORE_BODY_LIMIT if path in LARGE_PATHS else BODY_LIMIT
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
             return 413, "too_large", f"The request has more than {limit} bytes."
