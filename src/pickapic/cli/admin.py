@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from pickapic.cli.moderation import check_prompt
 from pickapic.cli.risks import risks
 
 admin = typer.Typer(help="Look after a collection.", no_args_is_help=True)
 admin.command()(risks)
+admin.command("check-prompt")(check_prompt)
 
 Url = Annotated[str | None, typer.Option("--database", help="Database URL; default: the settings'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

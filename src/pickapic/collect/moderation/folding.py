@@ -122,7 +122,8 @@ def pieces(folded: str) -> list[Piece]:
     for number, chunk in enumerate(_CHUNK.finditer(folded)):
         for match in _PIECE.finditer(chunk.group()):
             start = chunk.start() + match.start()
-            for part in _CAMEL.split(match.group()):
+            word = match.group()
+            for part in (word,) if word[1:].islower() else _CAMEL.split(word):
                 own = part.casefold()
                 found.append(
                     Piece(own, own if part.isascii() else latin(part), start, start + len(part), number)
@@ -136,6 +137,8 @@ def unleet(chunk: str) -> Iterator[str]:
 
     Nothing for a chunk without letters, or without such signs inside: `$100`, `wow!` and `2023` mean themselves.
     """
+    if chunk.isascii() and not _LEET_SIGNS.search(chunk):
+        return
     plain = latin(chunk).strip(_EDGE_SIGNS.replace("$", "").replace("@", ""))
     if not _LEET_SIGNS.search(plain) or not any(character.isalpha() for character in plain):
         return

@@ -21,7 +21,7 @@ LONGEST = 24
 """Letters (without repeats) beyond which nothing is listed; a longer entry is matched as a phrase of one word."""
 SHORTEST_IN_COMPOUND = 4
 SHORTEST_JOINED = 6
-"""Letters that a phrase must have to be known as one word too, and a word to be known in two halves."""
+"""Letters that a phrase must have to be known as one word too, and a word to be known in two halves: "pen is"."""
 REMEMBERED = 50_000
 
 _RUN = re.compile(r"(.)\1*")
@@ -76,6 +76,7 @@ class Index:
         self.phrases: dict[str, list[Phrase]] = defaultdict(list)
         self._patterns: dict[str, list[Pattern]] = defaultdict(list)
         self._by_length: dict[int, list[Pattern]] = defaultdict(list)
+        self._halves: dict[str, set[str]] = defaultdict(set)
         self._parts = {letters_of(latin(fold(part))).key for part in lists.grammar.parts}
         self._glue = {letters_of(word).key for word in lists.grammar.glue} | self._parts
         for group in lists.groups:
@@ -105,6 +106,9 @@ class Index:
             pattern = Pattern(letters, entry.startswith("*"), entry.endswith("*"), group)
             self._patterns[letters.key].append(pattern)
             self._by_length[len(reading)].append(pattern)
+            if len(reading) >= SHORTEST_JOINED:
+                for cut_at in range(2, len(reading) - 1):
+                    self._halves[reading[:cut_at]].add(reading[cut_at:])
 
     def _add_safe(self, entry: str, group: Group | None) -> None:
         if is_dense(entry):
@@ -139,19 +143,28 @@ class Index:
                         inside[start].append((end, pattern.group))
                 if part in self._parts:
                     inside[start].append((end, None))
-        for group in _compound(inside, length):
+        for group in _compound(inside, letters.runs):
             found[group] = None
         return tuple(found)
 
-    def _exactly(self, word: str) -> tuple[Group, ...]:
-        """Return the groups that list a word itself, or what it begins with."""
+    def _exactly(self, word: str, first: int = 0) -> tuple[Group, ...]:
+        """Return the groups that list a word itself, or what it begins with.
+
+        `first` letters of it were a piece of their own: what lies within them was found there.
+        """
         letters = letters_of(word)
+        length = len(letters.key)
+        shortest = max(3, len(letters_of(word[:first]).key) + 1)
         found: dict[Group, None] = {}
-        for end in range(3, min(len(letters.key), LONGEST) + 1):
+        for end in range(shortest, min(length, LONGEST) + 1):
             for pattern in self._patterns.get(letters.key[:end], ()):
-                if (end == len(letters.key) or pattern.after) and pattern.letters.at(0, letters.runs):
+                if (end == length or pattern.after) and pattern.letters.at(0, letters.runs):
                     found[pattern.group] = None
         return tuple(found)
+
+    def halves(self, left: str, right: str) -> tuple[Group, ...]:
+        """Return the groups that list a word of which these are the halves; short ones are too often two words."""
+        return self.exactly(left + right) if right in self._halves.get(left, ()) else ()
 
     def spelled(self, word: str) -> tuple[Group, ...]:
         """Return the groups of the listed words in a row of letters that were spelled out one by one.
@@ -171,7 +184,7 @@ class Index:
                 ]
                 if part in self._glue:
                     inside[start].append((end, None))
-        return _compound(inside, length)
+        return _compound(inside, letters.runs)
 
     def starred(self, pattern: str) -> tuple[Group, ...]:
         """Return the groups of refused or reviewed words that fit a word with `*` in place of letters."""
@@ -202,13 +215,16 @@ def _words(entry: str) -> list[tuple[str, bool] | None]:
     return words
 
 
-def _compound(steps: dict[int, list[tuple[int, Group | None]]], length: int) -> tuple[Group, ...]:
-    """Return the groups of a way to cover 0 to `length` by steps, of which at least one has a group; () if none has."""
+def _compound(steps: dict[int, list[tuple[int, Group | None]]], runs: tuple[int, ...]) -> tuple[Group, ...]:
+    """Return the groups of a way to cover all letters by steps, of which at least one has a group; () if none has."""
     reached: dict[int, frozenset[Group]] = {0: frozenset()}
-    for position in range(length):
-        if position in reached:
-            for end, group in steps.get(position, ()):
-                more = reached[position] | ({group} if group else frozenset())
-                if end not in reached or len(more) > len(reached[end]):
-                    reached[end] = more
-    return tuple(sorted(reached.get(length, ()), key=lambda group: (group.category, group.language)))
+    for position in range(len(runs)):
+        if position not in reached:
+            continue
+        # One word may end, and the next begin, with the same letter: "womannude".
+        doubled = steps.get(position - 1, []) if position and runs[position - 1] > 1 else []
+        for end, group in [*steps.get(position, []), *doubled]:
+            more = reached[position] | ({group} if group else frozenset())
+            if end > position and (end not in reached or len(more) > len(reached[end])):
+                reached[end] = more
+    return tuple(sorted(reached.get(len(runs), ()), key=lambda group: (group.category, group.language)))

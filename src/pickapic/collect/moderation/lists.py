@@ -47,15 +47,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Words of a category of `first` near to one of `second` are of `category`; further apart they are reviewed.
+    """A word of a category of `first` near to one of `second` is of `category`.
 
-    `within` counts words. A `decision` of note leaves pairs that are further apart alone.
+    `weight` is what becomes of a prompt with no more than `within` words between the two, `beyond` of others.
     """
 
     first: frozenset[str]
     second: frozenset[str]
     category: str
     within: int
+    weight: Weight
     beyond: Weight
 
 
@@ -116,6 +117,7 @@ def read_lists(own: Path | None = None) -> Lists:
                 frozenset(rule["second"]),
                 rule["category"],
                 rule["within"],
+                rule["decision"],
                 rule["beyond"],
             )
             for rule in rules["together"]

@@ -22,7 +22,7 @@ from pickapic.collect.moderation.categories import CATEGORIES
 from pickapic.collect.moderation.folding import canonical
 from pickapic.collect.moderation.words import Reason, judge, open_index
 from pickapic.collect.prompts import Prompt
-from pickapic.collect.refusals import ConflictError, NotFoundError, PromptError
+from pickapic.collect.refusals import ConflictError, NotFoundError, PromptError, translatable
 from pickapic.collect.tables import prompt_reviews, users
 from pickapic.settings import Settings
 
@@ -33,15 +33,18 @@ MOST_WAITING = 100
 """How many prompts of one user may wait: a flood of them would bury the others'."""
 
 
+_WAITS = translatable(
+    "A moderator has to look at this prompt first. Nothing was made; try it again later, or change it."
+)
+
+
 class ReviewError(PromptError):
     """A moderator has to look at the prompt first; nothing was queued. `hold` keeps it for them."""
 
     code = "review"
 
     def __init__(self, user_id: int, typed: str, digest: bytes, reasons: tuple[Reason, ...]) -> None:
-        super().__init__(
-            "A moderator has to look at this prompt first. Nothing was made; try it again later, or change it."
-        )
+        super().__init__(_WAITS)
         self.user_id = user_id
         self.typed = typed
         self.digest = digest
@@ -71,6 +74,16 @@ _decided = (
     .order_by(prompt_reviews.c.decided_at.desc())
     .limit(1)
 )
+
+
+def load(settings: Settings) -> None:
+    """Read the lists that `check` needs, so that a mistake in them shows when a server starts.
+
+    Raises:
+        InputError: the file that the setting prompt_words names cannot be used.
+    """
+    if settings.prompt_filter:
+        open_index(settings.prompt_words)
 
 
 def check(connection: Connection, settings: Settings, user_id: int, prompt: Prompt) -> None:

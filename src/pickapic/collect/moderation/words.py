@@ -9,6 +9,7 @@ A pure function of text and lists. It reads words, so it knows no meaning: docs/
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +32,6 @@ from pickapic.collect.moderation.folding import (
 from pickapic.collect.moderation.index import (
     GAP_WORDS,
     LONGEST,
-    SHORTEST_JOINED,
     Index,
     Letters,
     Phrase,
@@ -95,9 +95,12 @@ def judge(text: str, index: Index, negative: str = "") -> Verdict:
     if negative:
         reasons += _negative_reasons(negative, index)
     reasons.sort(key=lambda reason: (-_RANK[reason.decision], _GRAVITY[reason.category]))
+    gravest: dict[tuple[str, str, str], Reason] = {}
+    for reason in reasons:
+        gravest.setdefault((reason.category, reason.found, reason.part), reason)
     if not reasons:
         return Verdict("allow")
-    return Verdict("refuse" if reasons[0].decision == "refuse" else "review", tuple(dict.fromkeys(reasons)))
+    return Verdict("refuse" if reasons[0].decision == "refuse" else "review", tuple(gravest.values()))
 
 
 def _reasons(text: str, index: Index) -> Iterator[Reason]:
@@ -184,7 +187,7 @@ class _Reading:
                 if other.group.category not in rule.second:
                     continue
                 apart = max(one.first - other.last, other.first - one.last) - 1
-                weight = CATEGORIES[rule.category].weight if apart <= rule.within else rule.beyond
+                weight = rule.weight if apart <= rule.within else rule.beyond
                 if weight != "note":
                     yield Reason(
                         rule.category, weight, self.quote(*sorted((one, other), key=lambda hit: hit.first))
@@ -194,7 +197,7 @@ class _Reading:
         for number, piece in enumerate(self.pieces):
             for reading in piece.readings():
                 yield from self._named(self.index.in_word(reading), number, number)
-            for prefix in self.index.grammar.prefixes:
+            for prefix in () if piece.own.isascii() else self.index.grammar.prefixes:
                 if piece.own.startswith(prefix):
                     yield from self._named(self.index.exactly(piece.own[len(prefix) :]), number, number)
 
@@ -218,16 +221,12 @@ class _Reading:
                 if len(own) > LONGEST:
                     break
                 for word in {own, latin}:
-                    yield from self._named(self.index.exactly(word), first, last)
+                    yield from self._named(self.index.exactly(word, len(self.pieces[first].own)), first, last)
 
     def _halves(self) -> Iterator[_Hit]:
-        """Yield long words in two halves: hen tai. Short ones are too often two words: pen is."""
-        for number, (left, right) in enumerate(zip(self.pieces, self.pieces[1:], strict=False)):
-            if left.chunk == right.chunk or len(left.latin) < 2 or len(right.latin) < 2:
-                continue
-            word = left.latin + right.latin
-            if SHORTEST_JOINED <= len(word) <= LONGEST:
-                yield from self._named(self.index.exactly(word), number, number + 1)
+        """Yield long words in two halves: hen tai."""
+        for number, (left, right) in enumerate(itertools.pairwise(self.pieces)):
+            yield from self._named(self.index.halves(left.latin, right.latin), number, number + 1)
 
     def _leet(self) -> Iterator[_Hit]:
         """Yield words with digits and signs for letters; a chunk that reads as one word also counts in phrases."""
