@@ -218,6 +218,18 @@ def dismiss(connection: Connection, actor_id: int | None, token: str, reason: st
     return Decided(token, image.user_id, image.phash)
 
 
+def file_of(connection: Connection, token: str) -> str:
+    """Return the store's key of any image, removed ones too: for those who decide.
+
+    Raises:
+        NotFoundError: no such image.
+    """
+    key = connection.execute(select(images.c.sha256).where(images.c.token == token)).scalar()
+    if key is None:
+        raise NotFoundError("There is no such image.")
+    return key
+
+
 def _found(connection: Connection, token: str) -> Record:
     image = connection.execute(_by_token, {"token": token}).first()
     if image is None:

@@ -1,0 +1,21 @@
+"""The administration: one file a page, all under /admin. Who may see what is in `access`."""
+
+from fastapi import APIRouter
+
+from pickapic.web.routes.admin import (
+    decisions,
+    exports,
+    generators,
+    gold,
+    jobs,
+    overview,
+    reports,
+    reviews,
+    users,
+)
+
+router = APIRouter(include_in_schema=False)
+for _part in (overview, users, reports, reviews, gold, generators, jobs, exports, decisions):
+    router.include_router(_part.router)
+
+__all__ = ["router"]
