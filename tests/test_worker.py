@@ -15,9 +15,10 @@ from pickapic.collect import duel, jobs, overview, schema, users, views
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
+from pickapic.generate.encoding import encode
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
-from pickapic.worker import Worker, encode
+from pickapic.worker import Worker
 
 
 class Workshop:
@@ -148,8 +149,8 @@ def test_a_worker_that_is_stopped_gives_its_jobs_back(tmp_path):
             made = asyncio.Event()
             generate = shop.worker._generate_one
 
-            def one_then_stop(job):
-                result = generate(job)
+            def one_then_stop(*wanted):
+                result = generate(*wanted)
                 shop.worker._stopping.set()
                 loop.call_soon_threadsafe(made.set)
                 return result

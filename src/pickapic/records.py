@@ -23,7 +23,8 @@ class InputError(ValueError):
 class ImageFacts:
     """How one stored image was made.
 
-    `guidance_scale` is None where the generator has none. `uid` is the dataset's image uid.
+    `guidance_scale` is None where the generator has none. `uid` is the dataset's image uid. `spoiled`: the
+    image that everybody should find worse in a check round.
     """
 
     uid: str
@@ -37,6 +38,7 @@ class ImageFacts:
     width: int
     height: int
     created_at: datetime
+    spoiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import SystemRandom
 
 import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
-from PIL import Image
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic import plugins
-from pickapic.collect import duel, images, jobs
+from pickapic.collect import images, jobs, losses
 from pickapic.collect.database import Database
-from pickapic.generate.generator import GenerationRequest, Generator
-from pickapic.records import InputError
+from pickapic.collect.making import Size, Workbench
+from pickapic.collect.moderation import blocked
+from pickapic.collect.moderation.images import BLOCKED_SECONDS, open_inspector
 from pickapic.settings import Settings
 from pickapic.storage import blobs
 
-JPEG_QUALITY = 92
 SECONDS_BETWEEN_LOOKS = 0.04
 SECONDS_AFTER_ERROR = 1.0
 # A lease takes as many jobs as are made in about this time, so that a slow model holds back nobody's first
@@ -54,18 +52,24 @@ class Made:
 
 
 class Worker:
-    """Makes images until it is told to stop. Generators are called from one thread."""
+    """Makes images until it is told to stop. Generators are called from one thread.
+
+    Raises InputError where the image classifier of the settings cannot be loaded.
+    """
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore) -> None:
         self.name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._settings = settings
         self._database = database
         self._store = store
-        self._generators: dict[str, Generator] = {}
+        self._inspector = open_inspector(settings)
+        self._bench = Workbench(settings, self._inspector)
+        self._rng = SystemRandom()
         self._stopping = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
         self._seconds_per_job = SECONDS_OF_WORK / 2
         self._next_sweep = 0.0
+        self._next_look = 0.0
         self._log = structlog.get_logger("pickapic.worker").bind(worker=self.name)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -117,7 +121,10 @@ class Worker:
         return await self._database.write(self._record_and_lease, made, count if lease else 0)
 
     async def _sweep(self) -> None:
-        """Now and then, queue again what silent workers hold."""
+        """Now and then, queue again what silent workers hold, and read which images are blocked."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + BLOCKED_SECONDS
+            self._inspector.block(await self._database.read(blocked.hashes))
         if time.monotonic() < self._next_sweep:
             return
         self._next_sweep = time.monotonic() + self._settings.lease_seconds / 4
@@ -125,20 +132,22 @@ class Worker:
 
     def _record_and_lease(self, connection: Connection, made: Sequence[Made], count: int) -> list[jobs.Job]:
         now = _now()
-        good = [one.image for one in made if one.image is not None]
-        mine = jobs.finish(
-            connection, self.name, [image.job_id for image in good], self._seconds_per_job, now
-        )
-        images.record(connection, [image for image in good if image.job_id in mine], now)
+        misfits = images.misfits(connection, [one.image for one in made if one.image is not None])
+        good = {one.job.id: one for one in made if one.image is not None and one.job.id not in misfits}
+        mine = jobs.finish(connection, self.name, list(good), self._seconds_per_job, now)
+        recorded = [one.image for one in good.values() if one.image is not None and one.job.id in mine]
+        images.record(connection, recorded, now)
+        flagged = [good[image.job_id].job for image in recorded if image.flag]
+        losses.replace(connection, flagged, self._settings.generators, now, self._rng)
         died: list[int] = []
         for one in made:
             if one.error is not None:
                 attempts = self._settings.max_attempts
                 state = jobs.fail(connection, self.name, one.job, one.error, attempts, now)
                 died += [one.job.duel_id] if state == jobs.DEAD else []
-        duel.fail_if_stuck(connection, died, now)
+        losses.fail_if_stuck(connection, died, now)
         unmade = [one.job.id for one in made if one.image is None and one.error is None]
-        jobs.release(connection, self.name, unmade)
+        jobs.release(connection, self.name, [*unmade, *misfits])
         if not count:
             return []
         return jobs.lease(connection, self.name, count, self._settings.lease_seconds, now)
@@ -150,7 +159,8 @@ class Worker:
         start = time.perf_counter()
         try:
             loop = asyncio.get_running_loop()
-            made = await loop.run_in_executor(self._thread, self._generate, leased)
+            sources = await self._sources(leased)
+            made = await loop.run_in_executor(self._thread, self._generate, leased, sources)
             made = await asyncio.gather(*(self._store_file(one) for one in made))
         finally:
             heart.cancel()
@@ -159,6 +169,17 @@ class Worker:
         each = (time.perf_counter() - start) / len(leased)
         self._seconds_per_job += 0.3 * (each - self._seconds_per_job)
         return list(made)
+
+    async def _sources(self, leased: Sequence[jobs.Job]) -> dict[int, bytes]:
+        """Fetch the files that spoiled copies and images of a list are made from; what is missing is left out."""
+        found: dict[int, bytes] = {}
+        for job in leased:
+            if job.source_sha256 is not None:
+                try:
+                    found[job.id] = await blobs.get(self._store, job.source_sha256)
+                except (KeyError, BaseError, OSError) as error:
+                    self._log.warning("a stored image cannot be read", job=job.id, error=str(error))
+        return found
 
     async def _beat(self, ids: Sequence[int]) -> None:
         """Prolong the lease until cancelled."""
@@ -180,62 +201,33 @@ class Worker:
             return Made(one.job, error=f"the image could not be stored: {error}")
         return one
 
-    def _generate(self, leased: Sequence[jobs.Job]) -> list[Made]:
-        return [Made(job) if self._stopping.is_set() else self._generate_one(job) for job in leased]
+    def _generate(self, leased: Sequence[jobs.Job], sources: Mapping[int, bytes]) -> list[Made]:
+        made: list[Made] = []
+        sizes: dict[int, Size] = {}
+        for job in leased:
+            if self._stopping.is_set():
+                made.append(Made(job))
+                continue
+            # Until its size is stored, a duel has that of the first image made for it here.
+            size = self._bench.size_for(job) or sizes.get(job.duel_id)
+            made.append(self._generate_one(job, size, sources.get(job.id)))
+            image = made[-1].image
+            if image is not None:
+                sizes.setdefault(job.duel_id, (image.width, image.height))
+        return made
 
-    def _generate_one(self, job: jobs.Job) -> Made:
-        order = job.order
+    def _generate_one(self, job: jobs.Job, size: Size | None = None, source: bytes | None = None) -> Made:
         try:
-            generator = self._generator(order.generator)
-            request = GenerationRequest(
-                prompt=order.prompt,
-                seeds=(order.seed,),
-                negative_prompt=order.negative_prompt,
-                guidance_scale=order.guidance_scale,
-                steps=order.steps,
-            )
-            (generated,) = generator.generate(request)
-            data = encode(generated.pixels)
+            picture = self._bench.make(job, size, source)
         except Exception as error:  # a generator may raise anything; the job says what, the worker goes on
-            self._log.warning("a generator failed", generator=order.generator, job=job.id, exc_info=error)
+            name = job.order.generator or job.order.kind
+            self._log.warning("a generator failed", generator=name, job=job.id, exc_info=error)
             return Made(job, error=f"{type(error).__name__}: {error}")
-        honoured = generator.honours
-        image = images.Finished(
-            job_id=job.id,
-            duel_id=job.duel_id,
-            sha256=blobs.content_key(data),
-            width=generated.pixels.width,
-            height=generated.pixels.height,
-            model=order.generator,
-            prompt=order.prompt,
-            negative_prompt=order.negative_prompt if honoured.negative_prompt else "",
-            seed=order.seed if generated.seed is None else generated.seed,
-            guidance_scale=generated.guidance_scale,
-            steps=generated.steps,
-            scheduler=generated.scheduler,
-        )
-        return Made(job, image, data)
-
-    def _generator(self, name: str) -> Generator:
-        if name not in self._generators:
-            choice = next((choice for choice in self._settings.generators if choice.name == name), None)
-            if choice is None:
-                raise InputError(f"this worker's settings have no generator called {name!r}")
-            self._generators[name] = plugins.load(plugins.GENERATORS, choice.plugin)(**choice.parameters)
-        return self._generators[name]
-
-
-def encode(pixels: Image.Image) -> bytes:
-    """Return the one form in which images are stored: JPEG, quality 92, no chroma subsampling, no metadata."""
-    file = io.BytesIO()
-    plain = pixels.convert("RGB")  # a copy, even of RGB
-    plain.info.clear()  # where Pillow would find comments, profiles and EXIF to write
-    plain.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
+        return Made(job, picture.image, picture.data)
 
 
 def _take_back(connection: Connection, max_attempts: int) -> None:
-    duel.fail_if_stuck(connection, jobs.requeue_expired(connection, max_attempts, _now()), _now())
+    losses.fail_if_stuck(connection, jobs.requeue_expired(connection, max_attempts, _now()), _now())
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

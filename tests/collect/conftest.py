@@ -17,6 +17,16 @@ from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
 
 
+class Everything:
+    """Holds all there is."""
+
+    def __contains__(self, thing: object) -> bool:
+        return True
+
+
+EVERYTHING = Everything()
+
+
 class Hands:
     """Plays duels at a clock that the test moves."""
 
@@ -26,6 +36,8 @@ class Hands:
         self.settings = settings
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.rng = random.Random(0)
+        self.session_key = None
+        self.sees = True  # what is on screen has been fetched
 
     def write(self, work, *args):
         return self.runner.run(self.database.write(work, *args))
@@ -57,13 +69,23 @@ class Hands:
 
     def view(self, user: int, uid: str) -> views.DuelView:
         def look(connection):
-            duel.advance(connection, user, uid, self.now, self.rng)
+            duel.advance(connection, self.settings, user, uid, self.now, self.rng)
             return views.view(connection, user, uid, self.now)
 
         return self.write(look)
 
     def pick(self, user: int, round_uid: str, answer: str) -> None:
-        self.write(duel.pick, self.settings, user, round_uid, answer, self.now, self.rng)
+        self.write(
+            duel.pick,
+            self.settings,
+            user,
+            round_uid,
+            answer,
+            self.now,
+            self.rng,
+            self.session_key,
+            EVERYTHING if self.sees else (),
+        )
 
     def skip(self, user: int, round_uid: str) -> None:
         self.write(duel.skip, self.settings, user, round_uid, self.now, self.rng)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pickapic.collect import duel, jobs
+from pickapic.collect import duel, jobs, losses
 from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, PromptError
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
@@ -253,14 +253,14 @@ def test_too_many_prompts_a_minute_are_refused_until_the_minute_is_over(hands):
 
 def test_a_duel_fails_only_when_it_can_never_show_another_round(playing):
     hands, user, uid, view = playing
-    hands.write(duel.fail_if_stuck, [1], hands.now)
+    hands.write(losses.fail_if_stuck, [1], hands.now)
     assert hands.view(user, uid).state == "ready"
     for _ in range(5):
         hands.pick(user, hands.view(user, uid).round.round_uid, "left")
-    hands.write(duel.fail_if_stuck, [1], hands.now)
+    hands.write(losses.fail_if_stuck, [1], hands.now)
     assert hands.view(user, uid).state == "queued"
     hands.write(lambda connection: connection.execute(jobs_table.update().values(state="dead")))
-    hands.write(duel.fail_if_stuck, [1], hands.now)
+    hands.write(losses.fail_if_stuck, [1], hands.now)
     failed = hands.view(user, uid)
     assert failed.state == "failed"
     assert "Picks made before are kept" in failed.message

@@ -218,6 +218,7 @@ def test_every_change_needs_the_csrf_header_of_this_session(on):
         assert_error(await person.client.delete("/api/v1/me"), 403)
         assert_error(await person.client.delete(f"/api/v1/duels/{duel['duel_id']}"), 403)
         assert (await person.read(duel))["picks"] == 0
+        await person.look(duel)
         fine = {"X-CSRF-Token": own, "Origin": "http://test"}
         assert (await person.post(path, {"pick": "left"}, headers=fine)).status_code == 200
 

@@ -89,5 +89,11 @@ class Person:
         assert reply.status_code == 200, reply.text
         return reply.json()
 
+    async def look(self, duel: Any) -> None:
+        """Fetch what is on screen, as every browser does: a pick of images that were not sent is refused."""
+        for image in duel["round"]["images"]:
+            await self.get(image["url"])
+
     async def pick(self, duel: Any, answer: str) -> httpx.Response:
+        await self.look(duel)
         return await self.post(f"/api/v1/rounds/{duel['round']['round_id']}/pick", {"pick": answer})

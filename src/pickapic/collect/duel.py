@@ -9,51 +9,26 @@ all, except that the last answers may be taken back one by one (see `undo`).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
-from pickapic.collect import jobs
-from pickapic.collect.pairing import Candidate, kept_side, missing, next_round
-from pickapic.collect.prompts import Prompt, parse_prompt
-from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError
+from pickapic.collect import jobs, showing
+from pickapic.collect.moderation import reviews
+from pickapic.collect.orders import draw_order
+from pickapic.collect.pairing import kept_side
+from pickapic.collect.prompts import parse_prompt
+from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, NotShownError
+from pickapic.collect.states import ANSWERED, CLOSED, OPEN, SKIPPED, WITHDRAWN, WITHHELD
 from pickapic.collect.tables import duels, images, rounds
-from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import Pick
-from pickapic.settings import GeneratorChoice, Settings
-
-OPEN = "open"
-CLOSED = "closed"
-FAILED = "failed"
-ANSWERED = "answered"
-SKIPPED = "skipped"
-WITHDRAWN = "withdrawn"
-READY = "ready"
-SHOWN = "shown"
+from pickapic.settings import Settings
 
 UNDO_WINDOW = timedelta(minutes=10)
 LIMIT_WINDOW_SECONDS = 60
-FAILED_MESSAGE = (
-    "No images could be made for this prompt. Picks made before are kept; try again, or another prompt."
-)
-
-
-def draw_order(prompt: Prompt | Row[Any], choices: Sequence[GeneratorChoice], rng: Random) -> jobs.Order:
-    """Draw the model by weight, the guidance scale from the model's range, and a 32-bit seed."""
-    (choice,) = rng.choices(choices, weights=[choice.weight for choice in choices])
-    negative = prompt.negative if isinstance(prompt, Prompt) else prompt.negative_prompt
-    return jobs.Order(
-        generator=choice.name,
-        prompt=prompt.caption,
-        negative_prompt=negative or choice.negative_prompt,
-        guidance_scale=round(rng.uniform(choice.guidance_min, choice.guidance_max), 2),
-        steps=choice.steps,
-        seed=rng.getrandbits(32),
-    )
-
 
 _insert_duel = insert(duels).returning(duels.c.id)
 _recent_duels = select(func.count(), func.min(duels.c.created_at)).where(
@@ -66,9 +41,13 @@ def start(
 ) -> str:
     """Open a duel, queue the two images of its first round and those made ahead, and return its uid.
 
+    `settings.generators` are those that are switched on now.
+
     Raises:
         PromptError: the prompt cannot be used; nothing was queued.
+        ReviewError: a moderator has to look at it first; nothing was queued (see `moderation.reviews`).
         LimitError: too many prompts within a minute.
+        ConflictError: all generators are switched off.
     """
     prompt = parse_prompt(typed, settings.prompt_max_length)
     since = now - timedelta(seconds=LIMIT_WINDOW_SECONDS)
@@ -78,6 +57,11 @@ def start(
         raise LimitError(
             "More than {count} prompts a minute are too many.", wait, count=settings.prompts_per_minute
         )
+    if not settings.generators:
+        raise ConflictError(
+            "No pictures can be made at the moment: all models are switched off. Please try again later."
+        )
+    reviews.check(connection, settings, user_id, prompt)
     uid = secrets.token_urlsafe(16)
     duel_id = connection.execute(
         _insert_duel,
@@ -99,26 +83,24 @@ def start(
     return uid
 
 
-def _pending_of(duel_id: Any) -> Any:
-    """Return how many images of a duel are queued or in the making, as a subquery."""
-    return (
-        select(func.count())
-        .select_from(jobs_table)
-        .where(jobs_table.c.duel_id == duel_id, jobs_table.c.state.in_((jobs.QUEUED, jobs.LEASED)))
-        .scalar_subquery()
-    )
-
-
+_left, _right = images.alias("l"), images.alias("r")
 _round = (
     select(
         rounds,
-        _pending_of(rounds.c.duel_id).label("pending"),
+        showing.pending_of(rounds.c.duel_id).label("pending"),
         duels.c.uid.label("duel_uid"),
         duels.c.state.label("duel_state"),
         duels.c.caption,
         duels.c.negative_prompt,
+        *(
+            column.label(f"{side}_{column.name}")
+            for side, table in (("left", _left), ("right", _right))
+            for column in (table.c.token, table.c.state, table.c.fetched_at)
+        ),
     )
     .join(duels, duels.c.id == rounds.c.duel_id)
+    .join(_left, _left.c.id == rounds.c.left_image_id)
+    .join(_right, _right.c.id == rounds.c.right_image_id)
     .where(rounds.c.uid == bindparam("round_uid"), rounds.c.user_id == bindparam("user_id"))
     # Both: PostgreSQL reads a row again, once it has waited for it, only if that row is locked too. With the
     # duel's alone, two answers at once would both find the round open.
@@ -141,37 +123,70 @@ def pick(
     answer: Pick,
     now: datetime,
     rng: Random,
+    session_key: int | None = None,
+    delivered: Container[str] = (),
 ) -> str:
     """Store the answer to a round, show the next if it is ready, and return the duel's uid.
 
-    The same answer again changes nothing.
+    The same answer again changes nothing. `session_key` is the browser that answers; `delivered` are tokens of
+    images that were sent to this user a moment ago, beside those whose row says so.
 
     Raises:
         NotFoundError: no such round of this user.
+        NotShownError: one of its images was never sent to this user.
         ConflictError: answered otherwise before, skipped, taken back, or the duel is over.
     """
     row = _own_round(connection, user_id, round_uid)
     if row.state == ANSWERED and row.pick == answer:
         return row.duel_uid
     _must_be_open(row)
-    side = kept_side(answer, rng)
-    kept_id = row.left_image_id if side == "left" else row.right_image_id
-    _answer(connection, row, now, {"state": ANSWERED, "pick": answer, "kept_image_id": kept_id})
-    _go_on(connection, settings, row, kept_id, now, rng)
+    _must_be_seen(row, delivered)
+    kept_id = _kept(connection, row, answer, rng)
+    values = {"state": ANSWERED, "pick": answer, "kept_image_id": kept_id, "session_key": session_key}
+    _answer(connection, row, now, values)
+    showing.go_on(connection, settings, row, _after(row, kept_id), now, rng)
     return row.duel_uid
 
 
 def skip(
-    connection: Connection, settings: Settings, user_id: int, round_uid: str, now: datetime, rng: Random
+    connection: Connection,
+    settings: Settings,
+    user_id: int,
+    round_uid: str,
+    now: datetime,
+    rng: Random,
+    session_key: int | None = None,
 ) -> str:
     """Replace both images without an answer; skipping the same round again changes nothing. Raises as `pick`."""
     row = _own_round(connection, user_id, round_uid)
     if row.state == SKIPPED:
         return row.duel_uid
     _must_be_open(row)
-    _answer(connection, row, now, {"state": SKIPPED, "pick": None, "kept_image_id": None})
-    _go_on(connection, settings, row, None, now, rng)
+    kept_id = showing.kept_before(connection, row.duel_id, row.number) if row.gold_pair_id else None
+    values = {"state": SKIPPED, "pick": None, "kept_image_id": kept_id, "session_key": session_key}
+    _answer(connection, row, now, values)
+    showing.go_on(connection, settings, row, _after(row, kept_id), now, rng)
     return row.duel_uid
+
+
+def _kept(connection: Connection, row: Row[Any], answer: Pick, rng: Random) -> int | None:
+    """Return which image stays: after a check round the clean one, or the one that had stayed before it."""
+    if row.gold_pair_id is not None:
+        return showing.kept_before(connection, row.duel_id, row.number)
+    side = row.gold or kept_side(answer, rng)
+    return row.left_image_id if side == "left" else row.right_image_id
+
+
+def _after(row: Row[Any], kept_id: int | None) -> showing.Place:
+    return showing.Place(
+        duel_id=row.duel_id,
+        user_id=row.user_id,
+        caption=row.caption,
+        number=row.number + 1,
+        kept_id=kept_id,
+        before=row.shown_at,
+        after_check=row.gold is not None,
+    )
 
 
 def _must_be_open(row: Row[Any]) -> None:
@@ -185,6 +200,14 @@ def _must_be_open(row: Row[Any]) -> None:
         raise ConflictError("This duel is over.")
 
 
+def _must_be_seen(row: Row[Any], delivered: Container[str]) -> None:
+    if row.left_state in WITHHELD or row.right_state in WITHHELD:
+        raise ConflictError("One of these images was taken away; skip this round to go on.")
+    for token, fetched_at in ((row.left_token, row.left_fetched_at), (row.right_token, row.right_fetched_at)):
+        if fetched_at is None and token not in delivered:
+            raise NotShownError("Both images must be on screen before a pick counts; they are loaded again.")
+
+
 _set_answer = (
     update(rounds)
     .where(rounds.c.id == bindparam("key"))
@@ -194,6 +217,7 @@ _set_answer = (
         kept_image_id=bindparam("kept_image_id"),
         picked_at=bindparam("picked_at"),
         response_ms=bindparam("response_ms"),
+        session_key=bindparam("session_key"),
     )
 )
 
@@ -201,73 +225,6 @@ _set_answer = (
 def _answer(connection: Connection, row: Row[Any], now: datetime, values: dict[str, Any]) -> None:
     milliseconds = max(0, round((now - row.shown_at).total_seconds() * 1000))
     connection.execute(_set_answer, {"key": row.id, "picked_at": now, "response_ms": milliseconds, **values})
-
-
-_pending = select(_pending_of(bindparam("duel_key")))
-_stock = select(images.c.id, images.c.sha256, images.c.token, images.c.state).where(
-    images.c.duel_id == bindparam("duel_key"),
-    or_(images.c.state == READY, images.c.id == bindparam("kept_id")),
-)
-_insert_round = insert(rounds)
-_show = update(images).where(images.c.id.in_(bindparam("ids", expanding=True))).values(state=SHOWN)
-
-
-def _go_on(
-    connection: Connection, settings: Settings, row: Row[Any], kept_id: int | None, now: datetime, rng: Random
-) -> None:
-    """Show the next round if it can be shown, and have as many images made as are wanted ahead."""
-    pool = _show_next(connection, row.duel_id, row.user_id, row.number + 1, kept_id, now, rng)
-    missing_now = 0
-    if pool is None:
-        missing_now = 1 if kept_id else 2
-        jobs.promote(connection, row.duel_id, missing_now)
-    wanted = settings.images_ahead + missing_now - (pool or 0) - row.pending
-    orders = [
-        (
-            draw_order(row, settings.generators, rng),
-            jobs.ON_SCREEN if row.pending + index < missing_now else jobs.AHEAD,
-        )
-        for index in range(wanted)
-    ]
-    jobs.enqueue(connection, row.duel_id, row.user_id, orders, now)
-
-
-def _show_next(
-    connection: Connection,
-    duel_id: int,
-    user_id: int,
-    number: int,
-    kept_id: int | None,
-    now: datetime,
-    rng: Random,
-) -> int | None:
-    """Make the next round and return how many images the pool still has; None if it has too few."""
-    stock = connection.execute(_stock, {"duel_key": duel_id, "kept_id": kept_id}).all()
-    kept = next((Candidate(row.id, row.sha256, row.token) for row in stock if row.id == kept_id), None)
-    pool = sorted(
-        (Candidate(row.id, row.sha256, row.token) for row in stock if row.id != kept_id),
-        key=lambda candidate: candidate.image_id,
-    )
-    pair = next_round(kept, pool, rng)
-    if pair is None:
-        return None
-    connection.execute(
-        _insert_round,
-        {
-            "uid": secrets.token_urlsafe(16),
-            "duel_id": duel_id,
-            "user_id": user_id,
-            "number": number,
-            "left_image_id": pair.left.image_id,
-            "right_image_id": pair.right.image_id,
-            "incumbent": pair.incumbent,
-            "state": OPEN,
-            "shown_at": now,
-        },
-    )
-    new = [image.image_id for image in (pair.left, pair.right) if image.image_id != kept_id]
-    connection.execute(_show, {"ids": new})
-    return len(pool) - len(new)
 
 
 _own_duel = (
@@ -283,7 +240,9 @@ _last_round = (
 )
 
 
-def advance(connection: Connection, user_id: int, duel_uid: str, now: datetime, rng: Random) -> None:
+def advance(
+    connection: Connection, settings: Settings, user_id: int, duel_uid: str, now: datetime, rng: Random
+) -> None:
     """Show the next round of a duel if none is on screen and its images are there. Raises as `pick`."""
     duel = connection.execute(_own_duel, {"duel_uid": duel_uid, "user_id": user_id}).first()
     if duel is None:
@@ -291,8 +250,18 @@ def advance(connection: Connection, user_id: int, duel_uid: str, now: datetime, 
     last = connection.execute(_last_round, {"duel_key": duel.id}).first()
     if duel.state != OPEN or (last and last.state == OPEN):
         return
-    kept_id = last.kept_image_id if last else None
-    _show_next(connection, duel.id, user_id, last.number + 1 if last else 1, kept_id, now, rng)
+    place = showing.Place(
+        duel_id=duel.id,
+        user_id=user_id,
+        caption=duel.caption,
+        number=last.number + 1 if last else 1,
+        kept_id=last.kept_image_id if last else None,
+        before=last.shown_at if last else None,
+        after_check=bool(last and last.gold),
+    )
+    following = showing.show_next(connection, place, now, rng)
+    orders = showing.prepare_check(connection, settings, place, following, rng)
+    jobs.enqueue(connection, duel.id, user_id, orders, now)
 
 
 def undo(connection: Connection, user_id: int, round_uid: str, now: datetime) -> str:
@@ -321,8 +290,7 @@ def undo(connection: Connection, user_id: int, round_uid: str, now: datetime) ->
         raise ConflictError("An answer can be taken back for ten minutes.")
     if last.id != row.id:
         connection.execute(update(rounds).where(rounds.c.id == last.id).values(state=WITHDRAWN))
-        back = {last.left_image_id, last.right_image_id} - {row.left_image_id, row.right_image_id}
-        connection.execute(update(images).where(images.c.id.in_(back)).values(state=READY))
+        showing.back_to_the_pool(connection, last)
     connection.execute(
         update(rounds)
         .where(rounds.c.id == row.id)
@@ -332,6 +300,7 @@ def undo(connection: Connection, user_id: int, round_uid: str, now: datetime) ->
             kept_image_id=None,
             picked_at=None,
             response_ms=None,
+            session_key=None,
             shown_at=now,
             undos=rounds.c.undos + 1,
         )
@@ -351,22 +320,3 @@ def close(connection: Connection, user_id: int, duel_uid: str, now: datetime) ->
     if duel.state == OPEN:
         connection.execute(update(duels).where(duels.c.id == duel.id).values(state=CLOSED, closed_at=now))
         jobs.cancel(connection, duel.id)
-
-
-def fail_if_stuck(connection: Connection, duel_ids: Sequence[int], now: datetime) -> None:
-    """Fail those of the duels that can never show another round: nothing on screen, in the pool or in the queue."""
-    for duel_id in dict.fromkeys(duel_ids):
-        last = connection.execute(_last_round, {"duel_key": duel_id}).first()
-        if last and last.state == OPEN:
-            continue
-        kept_id = last.kept_image_id if last else None
-        stock = connection.execute(_stock, {"duel_key": duel_id, "kept_id": kept_id}).all()
-        pool = sum(row.id != kept_id for row in stock)
-        pending = connection.execute(_pending, {"duel_key": duel_id}).scalar_one()
-        if missing(kept_id is not None, pool) > pending:
-            connection.execute(
-                update(duels)
-                .where(duels.c.id == duel_id, duels.c.state == OPEN)
-                .values(state=FAILED, message=FAILED_MESSAGE, closed_at=now)
-            )
-            jobs.cancel(connection, duel_id)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
-from pickapic.collect.tables import duels, images
+from pickapic.collect.states import ASIDE, FLAGGED, GENERATED, READY, WITHHELD
+from pickapic.collect.tables import duels, images, rounds
 from pickapic.records import ImageFacts
 
 ADDRESS = "/api/v1/images/"
@@ -19,7 +20,7 @@ ADDRESS = "/api/v1/images/"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An image that is in the store, as its worker reports it."""
+    """An image that is in the store, as its worker reports it; with a `flag` it is never shown."""
 
     job_id: int
     duel_id: int
@@ -33,6 +34,14 @@ class Finished:
     guidance_scale: float | None
     steps: int | None
     scheduler: str | None
+    origin: str = GENERATED
+    role: str | None = None
+    source_image_id: int | None = None
+    phash: int | None = None
+    unfit: float | None = None
+    flag: str | None = None
+    sets_size: bool = False
+    """Whether the size of the duel's images was not known when this one was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +52,127 @@ class Location:
     user_id: int
 
 
+_fix_size = (
+    update(duels)
+    .where(duels.c.id == bindparam("key"), duels.c.image_width.is_(None))
+    .values(image_width=bindparam("width"), image_height=bindparam("height"))
+)
+_sizes = select(duels.c.id, duels.c.image_width, duels.c.image_height).where(
+    duels.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def misfits(connection: Connection, finished: Sequence[Finished]) -> set[int]:
+    """Let the first image of each duel set the size of all, and return the jobs whose images have another.
+
+    That happens only where two workers made the first images of a duel at once, with models of two sizes.
+    """
+    first: dict[int, Finished] = {}
+    for image in finished:
+        if image.sets_size:
+            first.setdefault(image.duel_id, image)
+    if not first:
+        return set()
+    for duel_id, image in sorted(first.items()):
+        connection.execute(_fix_size, {"key": duel_id, "width": image.width, "height": image.height})
+    size_of = {
+        row.id: (row.image_width, row.image_height)
+        for row in connection.execute(_sizes, {"ids": list(first)})
+    }
+    return {
+        image.job_id
+        for image in finished
+        if image.duel_id in size_of and size_of[image.duel_id] != (image.width, image.height)
+    }
+
+
 _insert = insert(images)
 
 
 def record(connection: Connection, finished: Sequence[Finished], now: datetime) -> None:
-    """Write the rows of finished images; from now on a round may show them."""
+    """Write the rows of finished images; from now on a round may show those that are not flagged."""
     if not finished:
         return
-    connection.execute(
-        _insert,
-        [
-            {
-                "uid": str(uuid.uuid4()),
-                "token": secrets.token_urlsafe(16),
-                "duel_id": image.duel_id,
-                "job_id": image.job_id,
-                "state": "ready",
-                "sha256": image.sha256,
-                "width": image.width,
-                "height": image.height,
-                "model": image.model,
-                "prompt": image.prompt,
-                "negative_prompt": image.negative_prompt,
-                "seed": image.seed,
-                "guidance_scale": image.guidance_scale,
-                "steps": image.steps,
-                "scheduler": image.scheduler,
-                "created_at": now,
-            }
-            for image in finished
-        ],
-    )
+    connection.execute(_insert, [_row(image, now) for image in finished])
+
+
+def _row(image: Finished, now: datetime) -> dict[str, Any]:
+    state = READY if image.origin == GENERATED else ASIDE
+    return {
+        "uid": str(uuid.uuid4()),
+        "token": secrets.token_urlsafe(16),
+        "duel_id": image.duel_id,
+        "job_id": image.job_id,
+        "state": FLAGGED if image.flag else state,
+        "origin": image.origin,
+        "role": image.role,
+        "source_image_id": image.source_image_id,
+        "sha256": image.sha256,
+        "width": image.width,
+        "height": image.height,
+        "model": image.model,
+        "prompt": image.prompt,
+        "negative_prompt": image.negative_prompt,
+        "seed": image.seed,
+        "guidance_scale": image.guidance_scale,
+        "steps": image.steps,
+        "scheduler": image.scheduler,
+        "created_at": now,
+        "phash": image.phash,
+        "unfit": image.unfit,
+        "flag": image.flag,
+    }
 
 
 _location = (
     select(images.c.sha256, duels.c.user_id)
     .join(duels, duels.c.id == images.c.duel_id)
-    .where(images.c.token == bindparam("token"))
+    .where(images.c.token == bindparam("token"), images.c.state.not_in(WITHHELD))
 )
 
 
 def locate(connection: Connection, token: str) -> Location | None:
-    """Return where the image of a token is, or None."""
+    """Return where the image of a token is; None if there is none, or if it was taken away."""
     row = connection.execute(_location, {"token": token}).first()
     return Location(row.sha256, row.user_id) if row else None
+
+
+_mark_fetched = (
+    update(images)
+    .where(
+        images.c.id.in_(
+            # A round that is just being made may hold one of them; waiting for it could end in a deadlock.
+            select(images.c.id)
+            .where(images.c.token.in_(bindparam("tokens", expanding=True)), images.c.fetched_at.is_(None))
+            .with_for_update(skip_locked=True, key_share=True)
+            .scalar_subquery()
+        )
+    )
+    .values(fetched_at=bindparam("now"))
+    .returning(images.c.token)
+)
+
+
+def mark_fetched(connection: Connection, tokens: Collection[str], now: datetime) -> set[str]:
+    """Store that images were sent to their user; return those of which that is news."""
+    return set(connection.execute(_mark_fetched, {"tokens": list(tokens), "now": now}).scalars())
+
+
+_unfetched = (
+    select(images.c.id)
+    .join(rounds, or_(rounds.c.left_image_id == images.c.id, rounds.c.right_image_id == images.c.id))
+    .where(
+        rounds.c.uid == bindparam("round_uid"),
+        rounds.c.user_id == bindparam("user_id"),
+        images.c.fetched_at.is_(None),
+    )
+    .limit(1)
+)
+
+
+def all_fetched(connection: Connection, user_id: int, round_uid: str) -> bool:
+    """Return whether the rows of both images of a user's round say that they were sent."""
+    return connection.execute(_unfetched, {"round_uid": round_uid, "user_id": user_id}).first() is None
 
 
 _how_made = select(
@@ -102,6 +188,7 @@ _how_made = select(
     images.c.width,
     images.c.height,
     images.c.created_at,
+    images.c.role,
 )
 _facts = _how_made.where(images.c.token.in_(bindparam("tokens", expanding=True)))
 _facts_by_uid = _how_made.where(images.c.uid.in_(bindparam("uids", expanding=True)))
@@ -130,6 +217,7 @@ def _read_facts(row: Row[*tuple[Any, ...]]) -> ImageFacts:
         width=row.width,
         height=row.height,
         created_at=row.created_at,
+        spoiled=row.role == "worse",
     )
 
 

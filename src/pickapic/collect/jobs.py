@@ -14,25 +14,33 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from sqlalchemy import (
     Connection,
+    Row,
     and_,
     bindparam,
     case,
     func,
     insert,
     literal_column,
-    or_,
     select,
-    tuple_,
     update,
 )
 
-from pickapic.collect.tables import jobs, queue, users
+from pickapic.collect.tables import duels, gold_pairs, images, jobs, queue, users
 
 ON_SCREEN = 0
 AHEAD = 1
+
+Kind = Literal["generate", "corrupt", "gold"]
+GENERATE: Kind = "generate"
+CORRUPT: Kind = "corrupt"
+GOLD: Kind = "gold"
+Role = Literal["better", "worse"]
+BETTER: Role = "better"
+WORSE: Role = "worse"
 
 QUEUED = "queued"
 LEASED = "leased"
@@ -41,15 +49,16 @@ CANCELLED = "cancelled"
 DEAD = "dead"
 
 RETRY_SECONDS = 1.0
-PACE_JOBS = 50
-PACE_SECONDS = 300.0
-DEFAULT_SECONDS_PER_JOB = 1.0
 ERROR_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An image wanted: by which generator (a name in the settings), and with which parameters."""
+    """An image wanted: by which generator (a name in the settings), and with which parameters.
+
+    Of kind `corrupt` it is a spoiled copy of the image `source_image_id`; of kind `gold` one image of the pair
+    `gold_pair_id` of an admin's list, `role` says which. These know no generator and no guidance.
+    """
 
     generator: str
     prompt: str
@@ -57,29 +66,34 @@ class Order:
     guidance_scale: float
     steps: int
     seed: int
+    kind: Kind = GENERATE
+    source_image_id: int | None = None
+    gold_pair_id: int | None = None
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An order that a worker has leased; `attempts` counts this one."""
+    """An order that a worker has leased; `attempts` counts this one.
+
+    `size` is (width, height) of all images of its duel, None until the first is recorded. `source_sha256` is
+    the stored file that a spoiled copy or an image of a list is made from.
+    """
 
     id: int
     duel_id: int
     order: Order
     attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a duel's next image stands: jobs before it in the queue, and an estimate of seconds until it is made."""
-
-    position: int
-    eta_s: float
+    priority: int = AHEAD
+    size: tuple[int, int] | None = None
+    source_sha256: str | None = None
 
 
 # As text and not as parameters, so that the partial indexes serve them.
 _is_queued = jobs.c.state == literal_column("'queued'")
 _is_leased = jobs.c.state == literal_column("'leased'")
+is_generate = jobs.c.kind == literal_column("'generate'")
+"""Jobs whose image goes into the pool; only these are waited for, and counted."""
 
 _queue_time = func.coalesce(
     select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery(), literal_column("0.0")
@@ -119,6 +133,10 @@ def enqueue(
                 "guidance_scale": order.guidance_scale,
                 "steps": order.steps,
                 "seed": order.seed,
+                "kind": order.kind,
+                "source_image_id": order.source_image_id,
+                "gold_pair_id": order.gold_pair_id,
+                "role": order.role,
                 "not_before": now,
                 "created_at": now,
             }
@@ -154,19 +172,23 @@ _lease = (
         lease_until=bindparam("until"),
         attempts=jobs.c.attempts + 1,
     )
-    .returning(
-        jobs.c.id,
-        jobs.c.duel_id,
-        jobs.c.priority,
-        jobs.c.virtual_time,
-        jobs.c.generator,
-        jobs.c.prompt,
-        jobs.c.negative_prompt,
-        jobs.c.guidance_scale,
-        jobs.c.steps,
-        jobs.c.seed,
-        jobs.c.attempts,
+    .returning(jobs.c.id, jobs.c.priority, jobs.c.virtual_time)
+)
+# What a lease may not return: RETURNING knows only the jobs themselves.
+_leased = (
+    select(
+        jobs,
+        duels.c.image_width,
+        duels.c.image_height,
+        images.c.sha256.label("copied_sha256"),
+        gold_pairs.c.better_sha256,
+        gold_pairs.c.worse_sha256,
     )
+    .join(duels, duels.c.id == jobs.c.duel_id)
+    .join(images, images.c.id == jobs.c.source_image_id, isouter=True)
+    .join(gold_pairs, gold_pairs.c.id == jobs.c.gold_pair_id, isouter=True)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
 )
 _advance_queue = (
     update(queue)
@@ -183,20 +205,36 @@ def lease(connection: Connection, worker: str, count: int, seconds: float, now: 
     ).all()
     if not rows:
         return []
-    rows = sorted(rows, key=lambda row: (row.priority, row.virtual_time, row.id))
     # Only what was next in line moves the clock: work done ahead would carry it past users who still wait.
     connection.execute(_advance_queue, {"served": min(row.virtual_time for row in rows)})
-    return [
-        Job(
-            id=row.id,
-            duel_id=row.duel_id,
-            order=Order(
-                row.generator, row.prompt, row.negative_prompt, row.guidance_scale, row.steps, row.seed
-            ),
-            attempts=row.attempts,
-        )
-        for row in rows
-    ]
+    ids = [row.id for row in rows]
+    return [_read_job(row) for row in connection.execute(_leased, {"ids": ids})]
+
+
+def _read_job(row: Row[Any]) -> Job:
+    source = row.copied_sha256
+    if row.kind == GOLD:
+        source = row.better_sha256 if row.role == BETTER else row.worse_sha256
+    return Job(
+        id=row.id,
+        duel_id=row.duel_id,
+        order=Order(
+            row.generator,
+            row.prompt,
+            row.negative_prompt,
+            row.guidance_scale,
+            row.steps,
+            row.seed,
+            row.kind,
+            row.source_image_id,
+            row.gold_pair_id,
+            row.role,
+        ),
+        attempts=row.attempts,
+        priority=row.priority,
+        size=(row.image_width, row.image_height) if row.image_width else None,
+        source_sha256=source,
+    )
 
 
 _mine = and_(
@@ -289,7 +327,12 @@ def cancel(connection: Connection, duel_id: int) -> int:
 
 _first_ahead = (
     select(jobs.c.id)
-    .where(jobs.c.duel_id == bindparam("duel_key"), jobs.c.state == QUEUED, jobs.c.priority == AHEAD)
+    .where(
+        jobs.c.duel_id == bindparam("duel_key"),
+        jobs.c.state == QUEUED,
+        jobs.c.priority == AHEAD,
+        is_generate,
+    )
     .order_by(jobs.c.virtual_time, jobs.c.id)
     .limit(bindparam("count"))
 )
@@ -300,58 +343,6 @@ def promote(connection: Connection, duel_id: int, count: int) -> None:
     """Move up to `count` jobs of a duel to the front class: its screen is waiting for them."""
     if count > 0:
         connection.execute(_promote, {"duel_key": duel_id, "count": count})
-
-
-_ahead_of_me = jobs.alias("ahead_of_me")
-_to_come = (
-    select(
-        jobs.c.state,
-        select(func.count())
-        .select_from(_ahead_of_me)
-        .where(
-            _ahead_of_me.c.state == literal_column("'queued'"),
-            or_(
-                _ahead_of_me.c.priority < jobs.c.priority,
-                and_(
-                    _ahead_of_me.c.priority == jobs.c.priority,
-                    tuple_(_ahead_of_me.c.virtual_time, _ahead_of_me.c.id)
-                    < tuple_(jobs.c.virtual_time, jobs.c.id),
-                ),
-            ),
-        )
-        .scalar_subquery()
-        .label("ahead"),
-    )
-    .where(jobs.c.duel_id == bindparam("duel_key"), jobs.c.state.in_((QUEUED, LEASED)))
-    .order_by(jobs.c.state != LEASED, jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
-    .offset(bindparam("before"))
-    .limit(1)
-)
-
-
-def place(connection: Connection, duel_id: int, needed: int, now: datetime) -> Place:
-    """Return where the `needed`-th image to come of a duel stands: (0, one image's time) once it is in the making."""
-    pace = seconds_per_job(connection, now)
-    row = connection.execute(_to_come, {"duel_key": duel_id, "before": max(needed - 1, 0)}).first()
-    if row is None or row.state == LEASED:
-        return Place(0, round(pace, 2))
-    return Place(row.ahead, round((row.ahead + 1) * pace, 2))
-
-
-_recent = (
-    select(jobs.c.seconds, jobs.c.worker)
-    .where(jobs.c.finished_at > bindparam("since"), jobs.c.state == DONE)
-    .order_by(jobs.c.finished_at.desc())
-    .limit(PACE_JOBS)
-    .subquery()
-)
-_pace = select(func.avg(_recent.c.seconds), func.count(_recent.c.worker.distinct()))
-
-
-def seconds_per_job(connection: Connection, now: datetime) -> float:
-    """Return the queue's pace: mean seconds of the last jobs over the number of workers that did them."""
-    mean, workers = connection.execute(_pace, {"since": now - timedelta(seconds=PACE_SECONDS)}).one()
-    return float(mean) / workers if mean is not None else DEFAULT_SECONDS_PER_JOB
 
 
 _depths = {

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
-from pickapic.collect import jobs
+from pickapic.collect import jobs, places
 from pickapic.collect.quality.policy import Policy, policy_from
 from pickapic.collect.refusals import LimitError
 from pickapic.collect.tables import duels, risks, rounds, users
@@ -136,7 +136,7 @@ def check_start(connection: Connection, settings: Settings, user_id: int, now: d
         raise LimitError(
             "{count} of your images are still waiting to be made; that is as many as one person may have. "
             "Finish or end a prompt, or wait a little.",
-            _seconds(timedelta(seconds=excess * jobs.seconds_per_job(connection, now))),
+            _seconds(timedelta(seconds=excess * places.seconds_per_job(connection, now))),
             count=mine.waiting,
         )
     if mine.made + wanted > settings.images_per_week:

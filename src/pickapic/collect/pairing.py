@@ -8,14 +8,22 @@ from random import Random
 
 from pickapic.records import Pick, Side
 
+TWIN_BITS = 2
+"""Perceptual hashes that differ in at most so many of their 64 bits are of the same picture."""
+_BITS = (1 << 64) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A finished image: its key, and its content, so that a round never shows the same file twice."""
+    """A finished image: its key, and its content, so that a round never shows the same picture twice.
+
+    `phash` is its perceptual hash, 64 bits as a signed integer; None if it was not computed.
+    """
 
     image_id: int
     sha256: str
     token: str
+    phash: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +35,20 @@ class Pair:
     incumbent: Side | None
 
 
+def same_picture(first: Candidate, second: Candidate) -> bool:
+    """Return whether two images are the same file, or so alike that nobody could tell them apart."""
+    if first.sha256 == second.sha256:
+        return True
+    if first.phash is None or second.phash is None:
+        return False
+    return ((first.phash ^ second.phash) & _BITS).bit_count() <= TWIN_BITS
+
+
 def next_round(kept: Candidate | None, pool: Sequence[Candidate], rng: Random) -> Pair | None:
     """Return the next two images, sides drawn by `rng`, or None while the pool has too few.
 
     `pool` is in the order in which the images were made. The challenger is the first that differs from its
-    opponent; the same file twice is shown only when there is nothing else.
+    opponent; the same picture twice is shown only when there is nothing else.
     """
     waiting = list(pool)
     if kept is None:
@@ -42,7 +59,7 @@ def next_round(kept: Candidate | None, pool: Sequence[Candidate], rng: Random) -
         return None
     else:
         first = kept
-    second = next((image for image in waiting if image.sha256 != first.sha256), waiting[0])
+    second = next((image for image in waiting if not same_picture(image, first)), waiting[0])
     if rng.random() < 0.5:
         return Pair(first, second, "left" if kept else None)
     return Pair(second, first, "right" if kept else None)

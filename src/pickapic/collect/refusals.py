@@ -45,6 +45,12 @@ class ConflictError(RefusalError):
     code = "conflict"
 
 
+class NotShownError(ConflictError):
+    """A pick of images that its user was never sent."""
+
+    code = "not_shown"
+
+
 class ForbiddenError(RefusalError):
     """This person may not do that (now); `code` says why: `banned`, `consent`, `role`, `sign_in`."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 
-from pickapic.collect import duel as loop
 from pickapic.collect import jobs
+from pickapic.collect.pairing import missing
+from pickapic.collect.places import Place, place
 from pickapic.collect.refusals import NotFoundError
+from pickapic.collect.states import ANSWERED, ASIDE, CLOSED, FAILED, OPEN, READY, WITHDRAWN
+from pickapic.collect.states import GOLD as LISTED
 from pickapic.collect.tables import duels, images, rounds
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import Pick, Side
@@ -38,9 +41,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class RoundView:
-    """Two images, waiting for an answer."""
+    """Two images, waiting for an answer; `prompt` is what they were made for."""
 
     round_uid: str
+    prompt: str
     left: Shown
     right: Shown
 
@@ -96,7 +100,7 @@ class DuelView:
 _pool_size = (
     select(func.count())
     .select_from(images)
-    .where(images.c.duel_id == duels.c.id, images.c.state == loop.READY)
+    .where(images.c.duel_id == duels.c.id, images.c.state == READY)
     .scalar_subquery()
 )
 
@@ -105,7 +109,7 @@ def _job_count(state: str) -> Any:
     return (
         select(func.count())
         .select_from(jobs_table)
-        .where(jobs_table.c.duel_id == duels.c.id, jobs_table.c.state == state)
+        .where(jobs_table.c.duel_id == duels.c.id, jobs_table.c.state == state, jobs.is_generate)
         .scalar_subquery()
     )
 
@@ -118,7 +122,7 @@ _standing_columns = (
 _picks = (
     select(func.count())
     .select_from(rounds)
-    .where(rounds.c.duel_id == duels.c.id, rounds.c.state == loop.ANSWERED)
+    .where(rounds.c.duel_id == duels.c.id, rounds.c.state == ANSWERED)
     .scalar_subquery()
 )
 _duel = select(duels, *_standing_columns, _picks.label("picks")).where(
@@ -135,16 +139,35 @@ _last_rounds = (
         rounds.c.left_image_id,
         rounds.c.right_image_id,
         rounds.c.kept_image_id,
+        rounds.c.shown_at,
+        rounds.c.gold,
+        rounds.c.gold_pair_id,
     )
-    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state != loop.WITHDRAWN)
+    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state != WITHDRAWN)
     .order_by(rounds.c.number.desc())
     .limit(2)
 )
+_on_screen = bindparam("on_screen", expanding=True)
 _visible = (
-    select(images.c.id, images.c.token, images.c.sha256, images.c.state)
+    select(
+        images.c.id,
+        images.c.token,
+        images.c.origin,
+        images.c.sha256,
+        images.c.state,
+        images.c.prompt,
+        images.c.created_at,
+    )
     .where(
         images.c.duel_id == bindparam("duel_key"),
-        or_(images.c.state == loop.READY, images.c.id.in_(bindparam("on_screen", expanding=True))),
+        or_(
+            images.c.state == READY,
+            images.c.id.in_(_on_screen),
+            and_(
+                images.c.state == ASIDE,
+                or_(images.c.source_image_id.in_(_on_screen), images.c.origin == LISTED),
+            ),
+        ),
     )
     .order_by(images.c.id)
 )
@@ -175,8 +198,8 @@ def waits_for(connection: Connection, user_id: int, duel_uid: str) -> Wait:
         raise NotFoundError("You have no such duel.")
     last = connection.execute(_last_rounds, {"duel_key": duel.id}).first()
     needed = 0
-    if duel.state == loop.OPEN and (last is None or last.state != loop.OPEN):
-        needed = loop.missing(bool(last and last.kept_image_id), duel.pool)
+    if duel.state == OPEN and (last is None or last.state != OPEN):
+        needed = missing(bool(last and last.kept_image_id), duel.pool)
     return Wait(duel.id, duel_uid, needed, Standing(duel.state, duel.pool, duel.queued, duel.leased))
 
 
@@ -191,16 +214,15 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
         raise NotFoundError("You have no such duel.")
     last_two = connection.execute(_last_rounds, {"duel_key": duel.id}).all()
     last = last_two[0] if last_two else None
-    is_open = duel.state == loop.OPEN
-    current = last if is_open and last and last.state == loop.OPEN else None
-    before = next((row for row in last_two if row.state != loop.OPEN), None) if is_open else None
+    is_open = duel.state == OPEN
+    current = last if is_open and last and last.state == OPEN else None
+    before = next((row for row in last_two if row.state != OPEN), None) if is_open else None
     on_screen = [current.left_image_id, current.right_image_id] if current else []
     visible = connection.execute(_visible, {"duel_key": duel.id, "on_screen": on_screen}).all()
-    shown = {row.id: Shown(row.token, row.sha256) for row in visible}
     needed = 0
     if is_open and current is None:
-        needed = loop.missing(bool(last and last.kept_image_id), duel.pool)
-    place = jobs.place(connection, duel.id, needed, now) if needed else jobs.Place(0, 0.0)
+        needed = missing(bool(last and last.kept_image_id), duel.pool)
+    where = place(connection, duel.id, needed, now) if needed else Place(0, 0.0)
     return DuelView(
         duel_id=duel.id,
         duel_uid=duel.uid,
@@ -208,26 +230,24 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
         prompt=duel.typed,
         state=_state(duel, needed),
         message=duel.message,
-        position=place.position,
-        eta_s=place.eta_s,
+        position=where.position,
+        eta_s=where.eta_s,
         progress=_progress(duel, bool(last and last.kept_image_id), needed),
         picks=duel.picks,
-        round=_round_view(current, shown) if current else None,
-        ahead=tuple(Shown(row.token, row.sha256) for row in visible if row.state == loop.READY)[:2]
-        if is_open
-        else (),
+        round=_round_view(current, visible, duel.typed) if current else None,
+        ahead=_ahead(visible, current) if is_open else (),
         undo_round_uid=before.uid if before else None,
         may_advance=is_open and current is None and needed == 0,
         needed=needed,
         standing=Standing(duel.state, duel.pool, duel.queued, duel.leased),
-        revealed=_reveal(connection, duel.id) if duel.state == loop.CLOSED else (),
+        revealed=_reveal(connection, duel.id) if duel.state == CLOSED else (),
     )
 
 
 def _state(duel: Row[Any], needed: int) -> State:
-    if duel.state == loop.CLOSED:
+    if duel.state == CLOSED:
         return "closed"
-    if duel.state == loop.FAILED:
+    if duel.state == FAILED:
         return "failed"
     if not needed:
         return "ready"
@@ -242,12 +262,32 @@ def _progress(duel: Row[Any], has_kept: bool, needed: int) -> float:
     return round((wanted - needed + 0.5 * min(needed, duel.leased)) / wanted, 3)
 
 
-def _round_view(row: Any, shown: dict[int, Shown]) -> RoundView:
-    return RoundView(row.uid, shown[row.left_image_id], shown[row.right_image_id])
+def _round_view(row: Row[Any], visible: Sequence[Row[Any]], typed: str) -> RoundView:
+    image_of = {image.id: image for image in visible}
+    left, right = image_of[row.left_image_id], image_of[row.right_image_id]
+    prompt = typed if row.gold_pair_id is None else left.prompt
+    return RoundView(row.uid, prompt, Shown(left.token, left.sha256), Shown(right.token, right.sha256))
+
+
+def _ahead(visible: Sequence[Row[Any]], current: Row[Any] | None) -> tuple[Shown, ...]:
+    """Return the two images that come next, whichever kind of round that will be.
+
+    What a check round would need stands where it will be shown from; see `showing.show_next` for when it is.
+    """
+    pool = [row for row in visible if row.state == READY]
+    aside: list[Row[Any]] = []
+    if pool and current is not None and not current.gold:
+        aside = [row for row in visible if row.state == ASIDE and row.created_at <= current.shown_at]
+        if sum(row.origin == LISTED for row in aside) < 2:  # of a pair both, or none
+            aside = [row for row in aside if row.origin != LISTED]
+        # By their random addresses: the order in which the two of a list were made would tell.
+        aside.sort(key=lambda row: (row.origin != LISTED, row.token))
+    return tuple(Shown(row.token, row.sha256) for row in (*aside, *pool)[:2])
 
 
 def _reveal(connection: Connection, duel_id: int) -> tuple[RevealedRound, ...]:
-    answered = and_(rounds.c.duel_id == duel_id, rounds.c.state == loop.ANSWERED)
+    # A check round is no preference, and its images are not what a model made.
+    answered = and_(rounds.c.duel_id == duel_id, rounds.c.state == ANSWERED, rounds.c.gold.is_(None))
     left, right = images.alias("l"), images.alias("r")
     rows = connection.execute(
         select(

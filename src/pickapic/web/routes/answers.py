@@ -21,9 +21,13 @@ class SidedImage(BaseModel):
 
 
 class RoundAnswer(BaseModel):
-    """Two images that wait for an answer; `prefetch` are images that may come next."""
+    """Two images that wait for an answer; `prefetch` are images that may come next.
+
+    `prompt` is what the two were made for. It is nearly always the duel's.
+    """
 
     round_id: str
+    prompt: str
     images: list[SidedImage]
     prefetch: list[str]
 
@@ -68,7 +72,9 @@ def duel_answer(service: Service, view: DuelView) -> DuelAnswer:
     if view.round is not None:
         sides: tuple[tuple[Side, Shown], ...] = (("left", view.round.left), ("right", view.round.right))
         images = [SidedImage(side=side, url=_url(service, view, image)) for side, image in sides]
-        shown = RoundAnswer(round_id=view.round.round_uid, images=images, prefetch=prefetch)
+        shown = RoundAnswer(
+            round_id=view.round.round_uid, prompt=view.round.prompt, images=images, prefetch=prefetch
+        )
     return DuelAnswer(
         duel_id=view.duel_uid,
         state=view.state,

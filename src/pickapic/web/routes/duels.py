@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pickapic.collect import duel as loop
-from pickapic.collect import views, visitors
+from pickapic.collect import states, views, visitors
+from pickapic.collect.moderation import reviews
 from pickapic.collect.sessions import SignedIn
+from pickapic.settings import Settings
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
 from pickapic.web.service import Participant, Service, ServiceHere, UserId, now
 
@@ -35,7 +37,12 @@ class NewDuel(BaseModel):
 @router.post("", status_code=201, response_model=DuelAnswer)
 async def start_duel(body: NewDuel, service: ServiceHere, person: Participant) -> Response:
     """Queue the first images for a prompt."""
-    view = await service.database.write(_start, service, person, body.prompt)
+    settings = await service.present()
+    try:
+        view = await service.database.write(_start, service, settings, person, body.prompt)
+    except reviews.ReviewError as error:
+        await service.database.write(reviews.hold, error, now())
+        raise
     service.metrics.duels.inc()
     return json_of(duel_answer(service, view), 201)
 
@@ -88,7 +95,7 @@ async def look(service: Service, user_id: int, duel_uid: str) -> views.DuelView:
     """Return the duel as it is now; a round whose images have come is put on screen by this look."""
     view = await service.database.read(views.view, user_id, duel_uid, now())
     if view.may_advance:
-        view = await service.database.write(_advance, service, user_id, duel_uid)
+        view = await service.database.write(_advance, service, await service.present(), user_id, duel_uid)
     return view
 
 
@@ -96,22 +103,27 @@ async def next_look(service: Service, user_id: int, missing: views.Wait, seconds
     """Return the duel when what it waits for is there, or after so many seconds as it then is."""
     enough = missing.standing.pool + missing.needed
     await service.changes.wait(missing.duel_id, lambda standing: _is_worth_a_look(standing, enough), seconds)
-    return await service.database.write(_advance, service, user_id, missing.duel_uid)
+    settings = await service.present()
+    return await service.database.write(_advance, service, settings, user_id, missing.duel_uid)
 
 
 def _is_worth_a_look(standing: views.Standing, enough: int) -> bool:
-    return standing.state != loop.OPEN or standing.pool >= enough
+    return standing.state != states.OPEN or standing.pool >= enough
 
 
-def _start(connection: Connection, service: Service, person: SignedIn, typed: str) -> views.DuelView:
+def _start(
+    connection: Connection, service: Service, settings: Settings, person: SignedIn, typed: str
+) -> views.DuelView:
     if person.kind == visitors.VISITOR:
-        visitors.check_start(connection, service.settings, person.user_id, typed)
-    duel_uid = loop.start(connection, service.settings, person.user_id, typed, now(), service.rng)
+        visitors.check_start(connection, settings, person.user_id, typed)
+    duel_uid = loop.start(connection, settings, person.user_id, typed, now(), service.rng)
     return views.view(connection, person.user_id, duel_uid, now())
 
 
-def _advance(connection: Connection, service: Service, user_id: int, duel_uid: str) -> views.DuelView:
-    loop.advance(connection, user_id, duel_uid, now(), service.rng)
+def _advance(
+    connection: Connection, service: Service, settings: Settings, user_id: int, duel_uid: str
+) -> views.DuelView:
+    loop.advance(connection, settings, user_id, duel_uid, now(), service.rng)
     return views.view(connection, user_id, duel_uid, now())
 
 

@@ -17,7 +17,7 @@ NOT_THERE = "You have no such image."
 
 @router.get("/{token}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 async def read_image(token: str, service: ServiceHere, user_id: UserId) -> Response:
-    """Return the image as JPEG, without metadata."""
+    """Return the image as JPEG, without metadata; from now on a pick of it counts."""
     location = service.locations.get(token) or await service.database.read(locate, token)
     if location is None or location.user_id != user_id:
         raise NotFoundError(NOT_THERE)
@@ -26,4 +26,5 @@ async def read_image(token: str, service: ServiceHere, user_id: UserId) -> Respo
         data = await blobs.get(service.store, location.sha256)
     except KeyError as error:
         raise NotFoundError(NOT_THERE) from error
+    service.deliveries.add(token)
     return Response(data, headers=HEADERS, media_type="image/jpeg")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pickapic.collect import duel as loop
-from pickapic.collect import views, visitors
+from pickapic.collect import images, views, visitors
+from pickapic.collect.refusals import NotShownError
 from pickapic.collect.sessions import SignedIn
 from pickapic.records import Pick
+from pickapic.settings import Settings
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
 from pickapic.web.routes.duels import WaitSeconds, next_look
 from pickapic.web.service import Participant, Service, ServiceHere, now
+
+# Longer than `deliveries` lets pass between two writes.
+LOOKS = 3
+SECONDS_BETWEEN_LOOKS = 0.1
 
 router = APIRouter(prefix="/rounds", tags=["rounds"])
 
@@ -31,10 +39,16 @@ async def pick(
 ) -> Response:
     """Store the answer to a round; the same answer again is counted once.
 
-    With `wait`, the answer comes with the next round, or after that many seconds without; the pick is stored
-    before that, and may safely be sent again.
+    409 `not_shown` unless whoever picks has fetched both images. With `wait`, the answer comes with the next
+    round, or after that many seconds without; the pick is stored before that, and may safely be sent again.
     """
-    view = await service.database.write(_pick, service, person, round_id, body.pick, wait > 0)
+    settings = await service.present()
+    try:
+        view = await service.database.write(_pick, service, settings, person, round_id, body.pick, wait > 0)
+    except NotShownError:
+        if not await _sent_elsewhere(service, person.user_id, round_id):
+            raise
+        view = await service.database.write(_pick, service, settings, person, round_id, body.pick, wait > 0)
     service.metrics.answers.labels(body.pick).inc()
     if isinstance(view, views.Wait):
         view = await next_look(service, person.user_id, view, wait)
@@ -44,7 +58,7 @@ async def pick(
 @router.post("/{round_id}/skip", response_model=DuelAnswer)
 async def skip(round_id: str, service: ServiceHere, person: Participant) -> Response:
     """Replace both images without an answer."""
-    view = await service.database.write(_skip, service, person, round_id)
+    view = await service.database.write(_skip, service, await service.present(), person, round_id)
     service.metrics.answers.labels("skip").inc()
     return json_of(duel_answer(service, view))
 
@@ -57,13 +71,38 @@ async def undo(round_id: str, service: ServiceHere, person: Participant) -> Resp
     return json_of(duel_answer(service, view))
 
 
+async def _sent_elsewhere(service: Service, user_id: int, round_id: str) -> bool:
+    """Give another server process, which may have sent the images, time to write that down."""
+    for _ in range(LOOKS):
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        if await service.database.read(images.all_fetched, user_id, round_id):
+            return True
+    return False
+
+
 def _pick(
-    connection: Connection, service: Service, person: SignedIn, round_uid: str, answer: Pick, may_wait: bool
+    connection: Connection,
+    service: Service,
+    settings: Settings,
+    person: SignedIn,
+    round_uid: str,
+    answer: Pick,
+    may_wait: bool,
 ) -> views.DuelView | views.Wait:
     user_id = person.user_id
     if person.kind == visitors.VISITOR:
-        visitors.check_pick(connection, service.settings, user_id, round_uid)
-    duel_uid = loop.pick(connection, service.settings, user_id, round_uid, answer, now(), service.rng)
+        visitors.check_pick(connection, settings, user_id, round_uid)
+    duel_uid = loop.pick(
+        connection,
+        settings,
+        user_id,
+        round_uid,
+        answer,
+        now(),
+        service.rng,
+        session_key=person.session_key,
+        delivered=service.deliveries,
+    )
     if may_wait:
         missing = views.waits_for(connection, user_id, duel_uid)
         if missing.needed:
@@ -71,11 +110,15 @@ def _pick(
     return views.view(connection, user_id, duel_uid, now())
 
 
-def _skip(connection: Connection, service: Service, person: SignedIn, round_uid: str) -> views.DuelView:
+def _skip(
+    connection: Connection, service: Service, settings: Settings, person: SignedIn, round_uid: str
+) -> views.DuelView:
     user_id = person.user_id
     if person.kind == visitors.VISITOR:
         visitors.check_skip(connection, user_id)
-    duel_uid = loop.skip(connection, service.settings, user_id, round_uid, now(), service.rng)
+    duel_uid = loop.skip(
+        connection, settings, user_id, round_uid, now(), service.rng, session_key=person.session_key
+    )
     return views.view(connection, user_id, duel_uid, now())
 
 
