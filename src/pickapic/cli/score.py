@@ -14,7 +14,7 @@ from pickapic.cli import output
 if TYPE_CHECKING:
     from pickapic.scorers.scorer import Scorer
     from pickapic.scorers.sources import Source
-    from pickapic.scorers.table import OnError, ScoreTable
+    from pickapic.scorers.table import Engine, OnError, ScoreTable
 
 
 class Scale(StrEnum):
@@ -42,12 +42,20 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class EngineName(StrEnum):
+    """What `--engine` takes."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 TABLE = Path("scores.parquet")
 PART_BATCHES = 4
 """Batches that are scored between two savings, where --batch-size is given."""
 
 LOADING = "How the model is loaded"
 READING = "How a dataset is read"
+WHERE = "Where the work is done"
 
 
 ScorerName = Annotated[str, typer.Option(help="Scorer: see `pickapic plugins`.")]
@@ -73,6 +81,17 @@ ImageColumn = Annotated[
 PromptColumn = Annotated[
     str | None,
     typer.Option(help="Column of prompts; caption, prompt or text by default.", rich_help_panel=READING),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(help="This process, or a Ray cluster (a dataset's scores only).", rich_help_panel=WHERE),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="The cluster: auto, host:port; one is started on this machine.", rich_help_panel=WHERE),
+]
+Actors = Annotated[
+    int | None, typer.Option(min=1, help="Copies of the scorer on the cluster.", rich_help_panel=WHERE)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -104,6 +123,9 @@ def score(
     device: Device = None,
     precision: Numbers = Precision.AUTO,
     batch_size: BatchSize = None,
+    engine: EngineOption = EngineName.LOCAL,
+    ray_address: RayAddress = None,
+    actors: Actors = None,
     json: Json = False,
 ) -> None:
     """Score images for a prompt, or every image of a dataset.
@@ -120,7 +142,8 @@ def score(
     from pickapic.scorers.sources import Wanted, open_source
     from pickapic.scorers.table import IMAGES_A_PART, ScoreTable, identify
 
-    source = open_source(inputs, Wanted(prompt, split, image_column, prompt_column))
+    wanted = Wanted(prompt, split, image_column, prompt_column)
+    source = open_source(inputs, wanted)
     printed = isinstance(source, ImageFiles) and (prompt is not None or not Path(inputs[0]).is_dir())
     if out is None and printed:
         loaded = scorer_for(scorer, model, device=device, batch_size=batch_size, **numbers(precision))
@@ -128,11 +151,19 @@ def score(
         return
     out = out or TABLE
     _keep_out_of(inputs, out)
-    loaded = scorer_for(scorer, model, device=device, batch_size=batch_size, **numbers(precision))
+    options = {"device": device, "batch_size": batch_size, **numbers(precision)}
+    loaded = scorer_for(scorer, model, **options)
     size = IMAGES_A_PART if batch_size is None else PART_BATCHES * batch_size
     identity = identify(source, loaded, model, precision.value, size)
     table = ScoreTable(out, source, loaded, identity, scale.value)
-    _fill(table, source, on_error.value, fresh, json)
+    cluster = None
+    if engine is EngineName.RAY:
+        from pickapic.scorers.ray_engine import Cluster, Job, RayEngine
+
+        given = {name: value for name, value in {"model": model, **options}.items() if value is not None}
+        job = Job(tuple(inputs), wanted, scorer, given, scale.value, table.part_rows)
+        cluster = RayEngine(job, Cluster(ray_address, actors), source, table.columns, loaded)
+    _fill(table, source, on_error.value, fresh, json, cluster)
 
 
 def _print_scores(source: Source, scorer: Scorer, on_error: Trouble, json: bool) -> None:
@@ -161,14 +192,16 @@ def _keep_out_of(inputs: Sequence[str], out: Path) -> None:
             output.fail(f"{out} lies in {name}, which is being scored: write elsewhere with --out FILE")
 
 
-def _fill(table: ScoreTable, source: Source, on_error: OnError, fresh: bool, json: bool) -> None:
+def _fill(
+    table: ScoreTable, source: Source, on_error: OnError, fresh: bool, json: bool, engine: Engine | None
+) -> None:
     kept = table.begin(fresh)
     if kept and kept == source.count:
         output.say(f"all {kept:,} rows were scored before")
     else:
         images, before = source.count * source.sides, kept * source.sides
         with output.progress("scoring", images, done=before, unit="images") as advance:
-            table.fill(on_error, advance)
+            table.fill(on_error, advance, engine)
     summary = table.finish()
     if summary.failed:
         output.say(

@@ -69,6 +69,19 @@ def read_ahead(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
             yield run
 
 
+def score_parts(
+    scorer: Scorer, rows: Iterator[Row], size: int, known: Mapping[Key, float] = MappingProxyType({})
+) -> Iterator[tuple[list[Row], list[RowScore]]]:
+    """Yield runs of `size` rows with their scores; what the run before has scored is not scored again.
+
+    `known` holds the scores of the run before the first. Raises as `score_rows`.
+    """
+    for run in read_ahead(rows, size):
+        scores = score_rows(scorer, run, known)
+        known = scores_by_key(run, scores)
+        yield run, scores
+
+
 def score_rows(
     scorer: Scorer, rows: Sequence[Row], known: Mapping[Key, float] = MappingProxyType({})
 ) -> list[RowScore]:

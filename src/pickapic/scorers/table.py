@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +22,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pickapic.records import InputError
-from pickapic.scorers.rows import Key, read_ahead, score_rows, scores_by_key
+from pickapic.scorers.rows import Key, score_parts, scores_by_key
 from pickapic.scorers.score_columns import ERROR, Scale, ScoreColumns
 from pickapic.scorers.scorer import Scorer
 from pickapic.scorers.sources import Source
 
 OnError = Literal["fail", "skip"]
+Engine = Callable[[int, Mapping[Key, float]], Iterator[pa.Table]]
+"""Yields part after part, as `ScoreColumns.raw` makes them, from the given number on; the mapping holds the scores
+of the part before it."""
 
 IMAGES_A_PART = 256
 MANIFEST = "manifest.json"
@@ -130,8 +133,18 @@ class ScoreTable:
         self._kept = min(self._source.count, self._whole_parts() * self._part_rows)
         return self._kept
 
-    def fill(self, on_error: OnError = "fail", on_progress: Callable[[int], None] | None = None) -> None:
+    def fill(
+        self,
+        on_error: OnError = "fail",
+        on_progress: Callable[[int], None] | None = None,
+        engine: Engine | None = None,
+    ) -> None:
         """Score the rows that no part holds yet; `on_progress` is told how many more images are done.
+
+        Args:
+            on_error: what becomes of a row that cannot be scored.
+            on_progress: told of each part.
+            engine: where the parts are scored; default: in this process.
 
         Raises:
             InputError: a row cannot be scored (not with `on_error` "skip"); the message names it. What was scored
@@ -140,25 +153,38 @@ class ScoreTable:
         if self._is_finished:
             return
         number = self._whole_parts()
-        known = self._known_after(number)
-        for rows in read_ahead(self._source.rows(number * self._part_rows), self._part_rows):
-            try:
-                scores = score_rows(self._scorer, rows, known)
-                error = next((score.error for score in scores if score.error is not None), None)
+        parts = (engine or self._score_here)(number, self._known_after(number))
+        try:
+            for part in parts:
+                error = next((text for text in part[ERROR].to_pylist() if text is not None), None)
                 if error is not None and on_error == "fail":
                     raise InputError(error)
-            except InputError as error:
-                kept = min(self._source.count, number * self._part_rows)
-                raise InputError(
-                    f"{error}. The scores of {kept:,} rows are kept in {self.parts}: run the same command with "
-                    "--on-error skip to go on without what cannot be scored"
-                ) from error
-            table = self._columns.raw(rows, scores)
-            _put(self._part(number), lambda path, table=table: pq.write_table(table, path), self.parts)
-            known = scores_by_key(rows, scores)
-            number += 1
-            if on_progress is not None:
-                on_progress(sum(len(row.images) for row in rows))
+                _put(self._part(number), lambda path, part=part: pq.write_table(part, path), self.parts)
+                number += 1
+                if on_progress is not None:
+                    on_progress(part.num_rows * self._source.sides)
+        except InputError as error:
+            kept = min(self._source.count, number * self._part_rows)
+            raise InputError(
+                f"{error}. The scores of {kept:,} rows are kept in {self.parts}: run the same command with "
+                "--on-error skip to go on without what cannot be scored"
+            ) from error
+
+    @property
+    def part_rows(self) -> int:
+        """Rows that are scored in one call."""
+        return self._part_rows
+
+    @property
+    def columns(self) -> ScoreColumns:
+        """What the table's columns are made by."""
+        return self._columns
+
+    def _score_here(self, number: int, known: Mapping[Key, float]) -> Iterator[pa.Table]:
+        for rows, scores in score_parts(
+            self._scorer, self._source.rows(number * self._part_rows), self._part_rows, known
+        ):
+            yield self._columns.raw(rows, scores)
 
     def finish(self) -> Summary:
         """Put the parts together as `out`, remove them, and return what became of the rows."""
