@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pickapic.cli import output
+
+
+class PolicyChoice(StrEnum):
+    """Whose picks are exported."""
+
+    settings = "settings"
+    off = "off"
 
 
 def export(
@@ -23,13 +31,20 @@ def export(
     full: Annotated[
         bool, typer.Option("--full", help="Write everything anew, in place of an earlier export.")
     ] = False,
+    policy: Annotated[
+        PolicyChoice,
+        typer.Option(help="Leave out people by status and risk, as set by `quality`; or nobody (off)."),
+    ] = PolicyChoice.settings,
     title: Annotated[str | None, typer.Option(help="Title of the dataset card.")] = None,
     licence: Annotated[
         str | None, typer.Option("--license", help="Licence on the card, by its Hugging Face identifier.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write every pick of the database, with both images, as a dataset: Parquet files and a README card.
+    """Write the picks of the database that count, with both images, as a dataset: Parquet files and a README card.
+
+    Left out are people who are banned or whose answers are doubted, check rounds, what was answered before signing
+    in, and unfit images and prompts; the card says how many of each.
 
     The folder opens with `datasets.load_dataset`; `pickapic dataset split` divides it. Database, images and the
     secret key that anonymises users are those of the settings (`pickapic settings`).
@@ -38,18 +53,20 @@ def export(
     """
     from dataclasses import replace
 
-    from pickapic.collect.export import ABOUT, count_picks
+    from pickapic.collect.export import ABOUT, count_picks, rules_from
     from pickapic.collect.export import export as run
     from pickapic.settings import load_settings, secret_key
 
     settings = load_settings()
+    rules = rules_from(settings, policy_off=policy is PolicyChoice.off)
     about = replace(ABOUT, title=title or ABOUT.title, licence=licence or ABOUT.licence)
-    with output.progress("exporting picks", count_picks(settings.database_url, since)) as advance:
+    with output.progress("exporting picks", count_picks(settings.database_url, since, rules)) as advance:
         done = run(
             settings.database_url,
             settings.images_url,
             out,
             secret=secret_key(settings),
+            rules=rules,
             since=since,
             full=full,
             about=about,

@@ -39,6 +39,8 @@ from pickapic.collect.tables import duels, images, marks, risks, rounds, users
 NORM_ROUNDS = 20_000
 BATCH = 4
 """People a transaction: some milliseconds, so that nobody's answer waits for long behind it."""
+BULK = 64
+"""The same where all are computed: before an export, on the command line."""
 MARGIN = timedelta(seconds=5)
 """An answer may be committed this much later than its time says; who answered within it is looked at again."""
 LOCK = 0x7069_636B_7269_736B
@@ -313,8 +315,8 @@ async def refresh_all(database: Database, policy: Policy, now: datetime, everybo
     twice = people and (everybody or await database.read(_is_new, policy))
     for _ in range(2 if twice else 1):
         known = await database.read(norms, policy) if people else Norms()
-        for start in range(0, len(people), BATCH):
-            batch = people[start : start + BATCH]
+        for start in range(0, len(people), BULK):
+            batch = people[start : start + BULK]
             assessed = await database.read(assess_people, batch, policy, known, now)
             await database.write(store, assessed, policy, now)
     return len(people)

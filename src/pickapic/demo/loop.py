@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pickapic.collect.export import count_picks, export
+from pickapic.collect.export import count_picks, export, rules_from
 from pickapic.dataset.manifest import MANIFEST, About
 from pickapic.dataset.read import read
 from pickapic.dataset.schema import TEST, TRAIN, VALIDATION, VALIDATION_UNIQUE
 from pickapic.dataset.split import paper_split
 from pickapic.dataset.write import write
-from pickapic.demo.services import running
+from pickapic.demo.services import TIMELESS, running
 from pickapic.demo.truth import write_truth
 from pickapic.demo.verdict import evaluate
 from pickapic.evaluate.report import write_report
@@ -67,7 +67,13 @@ class DemoPlan:
 
     def settings(self) -> Settings:
         """Return the settings of the demo's own server, whatever the environment says of another one."""
-        return load_settings(home=self.folder / "data", host=self.host, port=self.port, allow_guests=True)
+        return load_settings(
+            home=self.folder / "data",
+            host=self.host,
+            port=self.port,
+            allow_guests=True,
+            quality=dict(TIMELESS),
+        )
 
 
 @contextmanager
@@ -167,6 +173,7 @@ def _make_dataset(plan: DemoPlan, settings: Settings, dataset: Path, progress: P
             settings.images_url,
             exported,
             secret=secret_key(settings),
+            rules=rules_from(settings),
             about=ABOUT,
             on_progress=advance,
         )

@@ -1,4 +1,4 @@
-"""The database's picks as a dataset folder: every answered round is a row, with the bytes of both images.
+"""The database's picks as a dataset folder: every answered round that counts is a row, with the bytes of both images.
 
 Rows stream from one read transaction into Parquet, so that the memory used is that of a few hundred rows,
 however many picks there are. The dataset appears whole or not at all.
@@ -9,44 +9,43 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import obstore
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from obstore.store import ObjectStore
-from sqlalchemy import Connection, Row, Select, func, inspect, select
+from sqlalchemy import Connection, inspect
 
-from pickapic.collect.database import open_database, parse_url
-from pickapic.collect.tables import duels, images, rounds
+from pickapic.collect import risks
+from pickapic.collect.database import Database, open_database, parse_url
+from pickapic.collect.export.blobs import Blobs
+from pickapic.collect.export.picks import Record, Selection
+from pickapic.collect.export.rules import Rules
+from pickapic.collect.tables import rounds
 from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, load
-from pickapic.dataset.read import batches, read
+from pickapic.dataset.read import batches
 from pickapic.dataset.schema import SCHEMA, TIE, TRAIN
-from pickapic.dataset.write import DatasetWriter
+from pickapic.dataset.write import DatasetWriter, write_card
 from pickapic.records import InputError
-from pickapic.storage.blobs import open_store, path_of
+from pickapic.storage.blobs import open_store
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
-Query: TypeAlias = "Select[*tuple[Any, ...]]"
-Record: TypeAlias = "Row[*tuple[Any, ...]]"
 
 BATCH_ROWS = 256
-BLOB_THREADS = 8
+EVERYBODY = Rules()
 LABELS = {"left": 1.0, "right": 0.0, "tie": 0.5}
-MISSING_IMAGE, SKIPPED = "an image is missing from the store", "the round was skipped"
+MISSING_IMAGE = "an image is missing from the store"
 EXPORT = "export of a collection"
 ABOUT = About(
     title="Pick-a-Pic: preferences between generated images",
     notes=(
-        "Every answered round of a Pick-a-Pic server is a row; skipped rounds are not.",
+        "Every answered round of a Pick-a-Pic server is a row, less those that are listed under what was left out.",
         "image 0 was shown on the left, image 1 on the right. The server drew the sides anew for each round.",
         "The image that won stays for the next round of the same prompt: most images are in several rows.",
         "`user_id` is a keyed hash of the server's own number for the person: the same in every export of "
@@ -73,21 +72,24 @@ def export(
     out: str | Path,
     *,
     secret: str,
+    rules: Rules = EVERYBODY,
     since: datetime | None = None,
     full: bool = False,
     about: About = ABOUT,
     on_progress: Progress | None = None,
 ) -> Exported:
-    """Write the picks of a database, with their images, to the dataset folder `out`.
+    """Write the picks of a database that count, with their images, to the dataset folder `out`.
 
     An `out` that an earlier export made is brought up to date: picks made since are added, those undone or
-    deleted since are removed, `num_example_per_prompt` is counted anew; only new rows' images are fetched.
+    deleted since are removed, and so are those that count no more by the present rules, while those that count
+    again come back; `num_example_per_prompt` is counted anew; only new rows' images are fetched.
 
     Args:
-        database_url: as in the settings; it is only read.
+        database_url: as in the settings; it is only read, once risks are up to date.
         images_url: folder or bucket of the images.
         out: the dataset's folder; its one split is called `train`, since the picks are not divided yet.
         secret: the instance's secret key; it makes the anonymised `user_id` (see `anonymous_id`).
+        rules: which picks count (`rules_from(settings)`); card and manifest say what was left out, and why.
         since: only picks made at this time or later (no zone: UTC); `out` is then written anew.
         full: write everything anew, in place of what an earlier export left at `out`.
         about: title, licence and notes for the card.
@@ -104,17 +106,21 @@ def export(
         raise InputError(
             f"{out} is there already; to write only later picks choose another folder, or add --full"
         )
-    job = _Export(open_store(images_url), out, secret, _aware(since), earlier, about, on_progress)
-    return _in_transaction(database_url, job.run)
+    job = _Export(open_store(images_url), out, secret, rules, _aware(since), earlier, about, on_progress)
+    return _in_transaction(database_url, rules, job.run)
 
 
-def count_picks(database_url: str, since: datetime | None = None) -> int:
-    """Return how many picks the database holds.
+def count_picks(database_url: str, since: datetime | None = None, rules: Rules = EVERYBODY) -> int:
+    """Return how many picks of the database count; risks are brought up to date for it.
 
     Raises:
         InputError: there is no database.
     """
-    return _in_transaction(database_url, lambda connection: _count(connection, "answered", _aware(since)))
+
+    def count(connection: Connection) -> int:
+        return Selection(connection, rules, _aware(since)).count
+
+    return _in_transaction(database_url, rules, count)
 
 
 def anonymous_id(secret: str, user_id: int) -> int:
@@ -132,26 +138,31 @@ def _key_mark(secret: str) -> str:
     return hmac.digest(secret.encode(), b"dataset key mark", hashlib.sha256).hex()[:8]
 
 
-def _in_transaction(database_url: str, work: Callable[[Connection], T]) -> T:
+def _in_transaction(database_url: str, rules: Rules, work: Callable[[Connection], T]) -> T:
     url = parse_url(database_url)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).expanduser().is_file():
         raise InputError(f"there is no database {url.database}; `pickapic serve` makes one")
 
-    def checked(connection: Connection) -> T:
-        if not inspect(connection).has_table(rounds.name):
-            raise InputError(
-                "the database is empty: `pickapic db upgrade` or `pickapic serve` makes its tables"
-            )
-        return work(connection)
-
     async def run() -> T:
         database = open_database(database_url)
         try:
-            return await database.read(checked)
+            await database.read(_refuse_empty)
+            await _judge_people(database, rules)
+            return await database.read(work)
         finally:
             await database.close()
 
     return asyncio.run(run())
+
+
+def _refuse_empty(connection: Connection) -> None:
+    if not inspect(connection).has_table(rounds.name):
+        raise InputError("the database is empty: `pickapic db upgrade` or `pickapic serve` makes its tables")
+
+
+async def _judge_people(database: Database, rules: Rules) -> None:
+    if rules.policy is not None:
+        await risks.refresh_all(database, rules.policy, datetime.now(UTC))
 
 
 class _Export:
@@ -162,61 +173,78 @@ class _Export:
         store: ObjectStore,
         out: Path,
         secret: str,
+        rules: Rules,
         since: datetime | None,
         earlier: Manifest | None,
         about: About,
         on_progress: Progress | None,
     ) -> None:
-        self.blobs = _Blobs(store)
+        self.blobs = Blobs(store)
         self.out = out
         self.secret = secret
+        self.rules = rules
         self.since = since
         self.earlier = earlier
-        self.about = about
+        self.about = replace(about, notes=about.notes + rules.notes)
         self.on_progress = on_progress or (lambda rows: None)
         self.users: dict[int, int] = {}
         self.missing = 0
 
     def run(self, connection: Connection) -> Exported:
-        total = _count(connection, "answered", self.since)
-        if not total:
-            raise InputError("there are no picks to export" + (f" since {self.since}" if self.since else ""))
-        known, stale = _compare(connection, self.out) if self.earlier else (np.empty(0, np.int64), False)
-        earlier_rows = self.earlier.rows() if self.earlier else 0
-        if self.earlier and len(known) == total == earlier_rows and not stale:
-            self.on_progress(total)
-            return Exported(self.out, total, 0, 0, self.earlier.left_out, self.earlier.fingerprint)
+        selection = Selection(connection, self.rules, self.since)
+        if not selection.count:
+            raise InputError(
+                "there are no picks to export"
+                + (f" since {self.since}" if self.since else "")
+                + "".join(f"; {item.count:,} left out: {item.reason}" for item in selection.left_out)
+            )
+        known, stale = selection.compare(self.out) if self.earlier else (np.empty(0, np.int64), False)
+        if self.earlier and len(known) == selection.count == self.earlier.rows() and not stale:
+            return self._unchanged(self.earlier, selection)
         with DatasetWriter(
             self.out, self.about, overwrite=self.earlier is not None or self.out.exists()
         ) as writer:
             if self.earlier:
-                self._keep(connection, known, writer)
-            added = self._add(connection, known, writer)
-            left_out = self._left_out(connection)
-            facts = (
-                ("kind", EXPORT),
-                ("key", _key_mark(self.secret)),
-                ("made", datetime.now(UTC).isoformat()),
-            )
-            manifest = writer.finish(left_out, facts)
-        removed = earlier_rows - len(known)
-        return Exported(self.out, manifest.rows(), added, removed, left_out, manifest.fingerprint)
+                self._keep(selection, known, writer)
+            added = self._add(selection, known, writer)
+            missing = (LeftOut(MISSING_IMAGE, self.missing),) if self.missing else ()
+            manifest = writer.finish(selection.left_out + missing, self._facts())
+        removed = (self.earlier.rows() if self.earlier else 0) - len(known)
+        return Exported(self.out, manifest.rows(), added, removed, manifest.left_out, manifest.fingerprint)
 
-    def _keep(self, connection: Connection, known: NDArray[np.int64], writer: DatasetWriter) -> None:
+    def _unchanged(self, earlier: Manifest, selection: Selection) -> Exported:
+        """Leave the rows as they are; what was left out may have changed, and then the card does."""
+        self.on_progress(selection.count)
+        present = replace(earlier, left_out=selection.left_out, about=self.about, facts=self._facts())
+        as_before = replace(present, facts=earlier.facts)
+        if earlier.fact("policy") != self.rules.fingerprint or as_before != earlier:
+            write_card(self.out, present)
+            present.write(self.out)
+        return Exported(self.out, selection.count, 0, 0, selection.left_out, earlier.fingerprint)
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("kind", EXPORT),
+            ("key", _key_mark(self.secret)),
+            ("made", datetime.now(UTC).isoformat()),
+            *self.rules.facts,
+        )
+
+    def _keep(self, selection: Selection, known: NDArray[np.int64], writer: DatasetWriter) -> None:
         """Copy the rows that still stand from the earlier export, with their prompts counted anew."""
-        counts = {row.caption: row.examples for row in connection.execute(_per_prompt(None))}
+        counts = selection.examples()
         index = SCHEMA.get_field_index("num_example_per_prompt")
         for batch in batches(self.out, batch_size=BATCH_ROWS):
             table = pa.Table.from_batches([batch])
             table = table.filter(pa.array(np.isin(table["ranking_id"].to_numpy(), known)))
-            numbers = [counts[caption] for caption in table["caption"].to_pylist()]
+            numbers = [counts[str(caption)] for caption in table["caption"].to_pylist()]
             writer.add(TRAIN, table.set_column(index, SCHEMA.field(index), pa.array(numbers, pa.int64())))
             self.on_progress(table.num_rows)
 
-    def _add(self, connection: Connection, known: NDArray[np.int64], writer: DatasetWriter) -> int:
+    def _add(self, selection: Selection, known: NDArray[np.int64], writer: DatasetWriter) -> int:
         """Write the picks that are not among `known`; return how many."""
         added, old = 0, set(known.tolist())
-        for rows in _pages(connection, _picks(self.since)):
+        for rows in selection.picks():
             fresh = [row for row in rows if row.ranking_id not in old] if old else rows
             table = self._table(fresh)
             writer.add(TRAIN, table)
@@ -256,107 +284,6 @@ class _Export:
         if user_id not in self.users:
             self.users[user_id] = anonymous_id(self.secret, user_id)
         return self.users[user_id]
-
-    def _left_out(self, connection: Connection) -> tuple[LeftOut, ...]:
-        skipped = _count(connection, "skipped", self.since)
-        counts = ((SKIPPED, skipped), (MISSING_IMAGE, self.missing))
-        return tuple(LeftOut(reason, count) for reason, count in counts if count)
-
-
-class _Blobs:
-    """Image files by content, fetched side by side; the last batch's are kept, since winners stay on."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self.store = store
-        self.last: dict[str, bytes] = {}
-
-    def fetch(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the files of `keys` that the store has."""
-        found = {key: self.last[key] for key in keys if key in self.last}
-        absent = [key for key in dict.fromkeys(keys) if key not in found]
-        with ThreadPoolExecutor(BLOB_THREADS) as threads:
-            fetched = zip(absent, threads.map(self._get, absent), strict=True)
-            found |= {key: data for key, data in fetched if data is not None}
-        self.last = found
-        return found
-
-    def _get(self, key: str) -> bytes | None:
-        try:
-            return bytes(obstore.get(self.store, path_of(key)).bytes())
-        except FileNotFoundError:
-            return None
-
-
-def _picks(since: datetime | None) -> Query:
-    """One statement, so that rows and counts are of one moment on every database."""
-    left, right, examples = images.alias("l"), images.alias("r"), _per_prompt(since).subquery("examples")
-    query = (
-        select(
-            rounds.c.id.label("ranking_id"),
-            rounds.c.user_id,
-            rounds.c.pick,
-            rounds.c.picked_at,
-            duels.c.caption,
-            examples.c.examples,
-            *(
-                column.label(f"{name}_{side}")
-                for side, image in enumerate((left, right))
-                for name, column in (
-                    ("uid", image.c.uid),
-                    ("sha256", image.c.sha256),
-                    ("model", image.c.model),
-                )
-            ),
-        )
-        .select_from(rounds)
-        .join(duels, duels.c.id == rounds.c.duel_id)
-        .join(examples, examples.c.caption == duels.c.caption)
-        .join(left, left.c.id == rounds.c.left_image_id)
-        .join(right, right.c.id == rounds.c.right_image_id)
-        .where(rounds.c.state == "answered")
-        .order_by(rounds.c.id)
-    )
-    return query if since is None else query.where(rounds.c.picked_at >= since)
-
-
-def _per_prompt(since: datetime | None) -> Query:
-    query = (
-        select(duels.c.caption, func.count().label("examples"))
-        .join_from(rounds, duels, duels.c.id == rounds.c.duel_id)
-        .where(rounds.c.state == "answered")
-        .group_by(duels.c.caption)
-    )
-    return query if since is None else query.where(rounds.c.picked_at >= since)
-
-
-def _count(connection: Connection, state: str, since: datetime | None) -> int:
-    query = select(func.count()).select_from(rounds).where(rounds.c.state == state)
-    if since is not None:
-        query = query.where((rounds.c.picked_at if state == "answered" else rounds.c.shown_at) >= since)
-    return int(connection.execute(query).scalar_one())
-
-
-def _pages(connection: Connection, query: Query) -> Iterator[Sequence[Record]]:
-    result = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
-    yield from result.partitions(BATCH_ROWS)
-
-
-def _compare(connection: Connection, out: Path) -> tuple[NDArray[np.int64], bool]:
-    """Return the ranking ids of the earlier export that still stand, and whether any of its rows does not.
-
-    A round that was undone and picked again has the same id and a later time: its row no longer stands.
-    """
-    query = select(rounds.c.id, rounds.c.picked_at).where(rounds.c.state == "answered")
-    columns = ["ranking_id", "created_at"]
-    pages = [
-        pl.DataFrame([tuple(row) for row in page], columns, orient="row")
-        for page in _pages(connection, query)
-    ]
-    time = pl.col("created_at").dt.replace_time_zone(None).dt.cast_time_unit("ns")
-    now = pl.concat(pages).with_columns(time)
-    before = pl.DataFrame(read(out, columns))
-    standing = before.join(now, on=columns, how="semi")
-    return standing["ranking_id"].to_numpy(), standing.height < before.height
 
 
 def _earlier(out: Path, secret: str) -> Manifest | None:

@@ -1,0 +1,6 @@
+"""The database's picks as a dataset folder, by rules that say which of them count."""
+
+from pickapic.collect.export.rules import Rules, rules_from
+from pickapic.collect.export.writing import ABOUT, Exported, anonymous_id, count_picks, export
+
+__all__ = ["ABOUT", "Exported", "Rules", "anonymous_id", "count_picks", "export", "rules_from"]
