@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from pickapic.collect import consents, identities, marks, sessions
-from pickapic.collect.states import ANSWERED, SHOWN
+from pickapic.collect.states import ANSWERED, SHOWN, SKIPPED
 from pickapic.collect.tables import (
     downloads,
     duels,
@@ -174,7 +174,7 @@ def _picks(connection: Connection, user_id: int) -> Iterator[Entry]:
         .join(duels, duels.c.id == rounds.c.duel_id)
         .join(left, left.c.id == rounds.c.left_image_id)
         .join(right, right.c.id == rounds.c.right_image_id)
-        .where(rounds.c.user_id == user_id)
+        .where(rounds.c.user_id == user_id, rounds.c.state.in_((ANSWERED, SKIPPED)))
         .order_by(rounds.c.id)
     )
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
@@ -72,3 +73,9 @@ async def get(store: ObjectStore, key: str) -> bytes:
     except FileNotFoundError as error:
         raise KeyError(key) from error
     return bytes(await result.bytes_async())
+
+
+async def delete(store: ObjectStore, key: str) -> None:
+    """Delete what is stored under `key`, if anything is."""
+    with contextlib.suppress(FileNotFoundError):
+        await obstore.delete_async(store, path_of(key))

@@ -14,19 +14,44 @@ from starlette.staticfiles import StaticFiles
 from pickapic import __version__, plugins
 from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.moderation import reviews
 from pickapic.collect.quality import policy_from
 from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
+from pickapic.web.agreement import load_terms
 from pickapic.web.boards import Boards
 from pickapic.web.changes import Changes
 from pickapic.web.deliveries import Deliveries
+from pickapic.web.exporting import Exporting
 from pickapic.web.languages import load_languages
 from pickapic.web.metrics import Metrics, MetricsMiddleware
-from pickapic.web.routes import auth, duels, forms, health, images, leaderboard, me, pages, rounds, score
+from pickapic.web.raw_tables import PATH as TABLES
+from pickapic.web.raw_tables import RawTables
+from pickapic.web.routes import (
+    account,
+    admin,
+    auth,
+    duels,
+    forms,
+    gallery,
+    health,
+    images,
+    leaderboard,
+    me,
+    mine,
+    pages,
+    reports,
+    rounds,
+    score,
+    shares,
+    sign_in,
+    terms,
+)
 from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
 from pickapic.web.service import Service
+from pickapic.web.sign_in import make_providers
 from pickapic.web.watch import watch
 
 Beside = Callable[[Service], Coroutine[Any, Any, None]]
@@ -40,6 +65,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
         InputError: a generator or scorer that is not installed, or a secret that cannot be used.
     """
     _check_plugins(settings)
+    reviews.load(settings)
     policy_from(settings)  # says at once if the setting `quality` names no parameter
     secret = secret_key(settings)
     metrics = Metrics()
@@ -56,6 +82,8 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
                 await _run_beside(stack, work(service))
             yield
             service.changes.close()
+            app.state.exporting.stop()
+            await app.state.tables.close()
 
     app = FastAPI(
         title="Pick-a-Pic",
@@ -68,6 +96,10 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
     )
     app.state.secret = secret
     app.state.languages = load_languages()
+    app.state.providers = make_providers(settings)
+    app.state.terms = load_terms(settings)
+    app.state.exporting = Exporting(settings)
+    app.state.tables = RawTables(settings)
     app.add_middleware(SecurityMiddleware, secret=secret, settings=settings)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     errors.install(app)
@@ -78,14 +110,27 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
 def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/api/v1")
     # The most frequent first: routes are tried in order.
-    for router in (images.router, rounds.router, duels.router, me.router, leaderboard.router, score.router):
+    for router in (
+        images.router,
+        rounds.router,
+        duels.router,
+        me.router,
+        leaderboard.router,
+        gallery.router,
+        score.router,
+    ):
         api.include_router(router)
     app.include_router(api)
     app.include_router(auth.router)
     app.include_router(auth.router, prefix="/api/v1", include_in_schema=False)
     app.include_router(health.router)
-    app.include_router(pages.router)
-    app.include_router(forms.router)
+    for router in (pages.router, forms.router, sign_in.router, terms.router, account.router):
+        app.include_router(router)
+    for router in (mine.router, shares.router):
+        app.include_router(router)
+    app.include_router(reports.router, prefix="/api/v1")
+    app.include_router(admin.router)
+    app.mount(TABLES, app.state.tables, name="admin")
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
 
 

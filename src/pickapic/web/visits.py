@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
-from pickapic.collect import marks, sessions
+from pickapic.collect import forgetting, marks, sessions
 from pickapic.collect.database import Database
 from pickapic.collect.sessions import SignedIn
+from pickapic.collect.users import GUEST
 from pickapic.collect.visitors import VISITOR
 from pickapic.settings import Settings
 from pickapic.web.security import add_cookie, cookie_of
@@ -45,6 +47,50 @@ _SYSTEMS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of the browser behind a request: its token, a name for it, and keyed hashes that tell it apart.
+
+    `device` is the value of its device cookie; `is_new`: the answer has to bring that cookie.
+    """
+
+    token: str | None
+    label: str
+    seen: tuple[marks.Mark, ...]
+    device: str
+    is_new: bool
+
+
+def visit_of(scope: Scope, secret: str) -> Visit:
+    """Return who comes, to be signed in: from then on their browser has a device cookie."""
+    known = device_of(scope)
+    device = known or secrets.token_urlsafe(16)
+    client = scope.get("client")
+    address = marks.address_mark(secret, client[0]) if client else None
+    seen = (marks.device_mark(secret, device), *((address,) if address else ()))
+    return Visit(scope["pickapic.session"], label_of(scope), seen, device, known is None)
+
+
+def enter(
+    connection: Connection,
+    user_id: int,
+    days: int,
+    visit: Visit,
+    before: SignedIn | None,
+    now: datetime,
+) -> str:
+    """Sign a browser in and return its token, which is always a new one; the session `before` ends.
+
+    What a guest or a visitor, who cannot come back, had begun ends too.
+    """
+    if visit.token is not None:
+        sessions.close_session(connection, visit.token)
+    if before is not None and before.user_id != user_id and before.kind in (GUEST, VISITOR):
+        forgetting.end_duels(connection, before.user_id, now)
+    marks.note(connection, user_id, visit.seen, now)
+    return sessions.open_session(connection, user_id, days, now, visit.label)
+
+
 def label_of(scope: Scope) -> str:
     """Return a name for a browser in its owner's list, such as "Firefox on Linux"; empty if it does not say."""
     agent = Headers(scope=scope).get("user-agent", "")
@@ -71,13 +117,10 @@ def device_of(scope: Scope) -> str | None:
     return value if value and _DEVICE.fullmatch(value) else None
 
 
-def set_device(headers: MutableHeaders, scope: Scope, secret: str, days: int) -> marks.Mark | None:
-    """Give a browser without a device cookie one for `days`, and return its mark."""
-    if device_of(scope) is not None:
-        return None
-    device = secrets.token_urlsafe(16)
-    add_cookie(headers, scope, DEVICE_COOKIE, device, days * 86400)
-    return marks.device_mark(secret, device)
+def set_device(headers: MutableHeaders, scope: Scope, visit: Visit, days: int) -> None:
+    """Give a browser without a device cookie one for `days`."""
+    if visit.is_new:
+        add_cookie(headers, scope, DEVICE_COOKIE, visit.device, days * 86400)
 
 
 def is_due(person: SignedIn, settings: Settings, now: datetime) -> bool:
