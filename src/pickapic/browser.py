@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,9 +31,12 @@ class Reply:
 
 
 class Browser:
-    """One connection to one server. `cookies` may be exchanged, to be somebody else from then on."""
+    """One connection to one server. `cookies` may be exchanged, to be somebody else from then on.
 
-    def __init__(self, url: str, timeout: float = 60.0) -> None:
+    `headers` go with every request.
+    """
+
+    def __init__(self, url: str, timeout: float = 60.0, headers: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"{url!r} is no address of a server; it looks like http://127.0.0.1:8000")
@@ -42,6 +46,7 @@ class Browser:
         self._name = parts.netloc.rpartition("@")[2]
         self._timeout = timeout
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.cookies: dict[str, str] = {}
 
     async def request(self, method: str, path: str, body: object = None) -> Reply:
@@ -83,7 +88,8 @@ class Browser:
             lines.append(f"Content-Length: {len(data)}")
         if data:
             lines.append("Content-Type: application/json")
-        return "\r\n".join((*lines, "", "")).encode() + data
+        head = "\r\n".join(lines)
+        return f"{head}\r\n{self._headers}\r\n".encode() + data
 
     async def _exchange(self, message: bytes) -> Reply:
         if self._streams is None:
