@@ -14,26 +14,22 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from pickapic.collect import jobs, showing
+from pickapic.collect import jobs, limits, showing
 from pickapic.collect.moderation import reviews
 from pickapic.collect.orders import draw_order
 from pickapic.collect.pairing import kept_side
 from pickapic.collect.prompts import parse_prompt
-from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, NotShownError
+from pickapic.collect.refusals import ConflictError, NotFoundError, NotShownError
 from pickapic.collect.states import ANSWERED, CLOSED, OPEN, SKIPPED, WITHDRAWN, WITHHELD
 from pickapic.collect.tables import duels, images, rounds
 from pickapic.records import Pick
 from pickapic.settings import Settings
 
 UNDO_WINDOW = timedelta(minutes=10)
-LIMIT_WINDOW_SECONDS = 60
 
 _insert_duel = insert(duels).returning(duels.c.id)
-_recent_duels = select(func.count(), func.min(duels.c.created_at)).where(
-    duels.c.user_id == bindparam("user_id"), duels.c.created_at > bindparam("since")
-)
 
 
 def start(
@@ -46,17 +42,11 @@ def start(
     Raises:
         PromptError: the prompt cannot be used; nothing was queued.
         ReviewError: a moderator has to look at it first; nothing was queued (see `moderation.reviews`).
-        LimitError: too many prompts within a minute.
+        LimitError: too many prompts, images or answers; see limits.py.
         ConflictError: all generators are switched off.
     """
     prompt = parse_prompt(typed, settings.prompt_max_length)
-    since = now - timedelta(seconds=LIMIT_WINDOW_SECONDS)
-    count, first = connection.execute(_recent_duels, {"user_id": user_id, "since": since}).one()
-    if count >= settings.prompts_per_minute:
-        wait = int((first - since).total_seconds()) + 1
-        raise LimitError(
-            "More than {count} prompts a minute are too many.", wait, count=settings.prompts_per_minute
-        )
+    limits.check_start(connection, settings, user_id, now)
     if not settings.generators:
         raise ConflictError(
             "No pictures can be made at the moment: all models are switched off. Please try again later."
@@ -135,12 +125,14 @@ def pick(
         NotFoundError: no such round of this user.
         NotShownError: one of its images was never sent to this user.
         ConflictError: answered otherwise before, skipped, taken back, or the duel is over.
+        LimitError: as many answers as this user may give.
     """
     row = _own_round(connection, user_id, round_uid)
     if row.state == ANSWERED and row.pick == answer:
         return row.duel_uid
     _must_be_open(row)
     _must_be_seen(row, delivered)
+    limits.check_pick(connection, settings, user_id, row.number, now)
     kept_id = _kept(connection, row, answer, rng)
     values = {"state": ANSWERED, "pick": answer, "kept_image_id": kept_id, "session_key": session_key}
     _answer(connection, row, now, values)
