@@ -1,17 +1,18 @@
-"""Every error as JSON: {"error": {"code", "message"}}; the message is fit to be shown."""
+"""Every error as JSON: {"error": {"code", "message"}}; the message is fit to be shown. To a browser, as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from pickapic.collect.refusals import (
     ConflictError,
@@ -22,7 +23,7 @@ from pickapic.collect.refusals import (
     RefusalError,
 )
 from pickapic.records import InputError
-from pickapic.web.languages import language_of
+from pickapic.web.languages import Language, language_of
 from pickapic.web.routes.pages import error_page
 from pickapic.web.service import SignInError
 
@@ -42,6 +43,28 @@ def refusal(status: int, code: str, message: str, headers: Mapping[str, str] | N
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
+def answer(
+    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error as JSON, or as a page for a person who opened an address or sent a plain form."""
+    path = request.url.path
+    if path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        return refusal(status, code, message, headers)
+    if status == 401 and request.method == "GET":
+        return RedirectResponse(f"/sign-in?{urlencode({'next': path})}", 303)
+    return error_page(request, status, _title(language_of(request), status), message, headers)
+
+
+def _title(language: Language, status: int) -> str:
+    if status == 404:
+        return language.text("Nothing here")
+    if status == 401:
+        return language.text("Please sign in")
+    if status == 429:
+        return language.text("A little slower, please")
+    return language.text("Something went wrong") if status >= 500 else language.text("That is not possible")
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every error in this form."""
     handlers: dict[type[Exception], Any] = {
@@ -58,24 +81,25 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-async def _sign_in(request: Request, error: Exception) -> JSONResponse:
-    return refusal(401, "signed_out", language_of(request).text("Please sign in first."))
+async def _sign_in(request: Request, error: Exception) -> Response:
+    return answer(request, 401, "signed_out", language_of(request).text("Please sign in first."))
 
 
-async def _refusal(request: Request, error: RefusalError) -> JSONResponse:
+async def _refusal(request: Request, error: RefusalError) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, LimitError) else None
     message = language_of(request).text(error.template, **error.values)
     # Nobody is forbidden to sign in.
-    status = 401 if error.code == "sign_in" else _STATUS[type(error)]
-    return refusal(status, error.code, message, headers)
+    kind = next(kind for kind in type(error).__mro__ if kind in _STATUS)
+    status = 401 if error.code == "sign_in" else _STATUS[kind]
+    return answer(request, status, error.code, message, headers)
 
 
-async def _input(request: Request, error: Exception) -> JSONResponse:
-    return refusal(422, "invalid", str(error))
+async def _input(request: Request, error: Exception) -> Response:
+    return answer(request, 422, "invalid", str(error))
 
 
-async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
-    return refusal(422, "invalid", "; ".join(_reason(problem) for problem in error.errors()[:5]))
+async def _validation(request: Request, error: RequestValidationError) -> Response:
+    return answer(request, 422, "invalid", "; ".join(_reason(problem) for problem in error.errors()[:5]))
 
 
 def _reason(problem: Mapping[str, Any]) -> str:
@@ -93,21 +117,22 @@ def _reason(problem: Mapping[str, Any]) -> str:
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
-    if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
-        return error_page(request, 404, "Nothing here", "This address leads nowhere; the start page does.")
     if error.status_code == 400:
         # FastAPI's word for a body that breaks its JSON reader, as deep nesting does.
         return refusal(422, "invalid", "The body is not JSON.")
     phrase = HTTPStatus(error.status_code).phrase
     code = _CODES.get(error.status_code, phrase.lower().replace(" ", "_"))
-    message = "There is no such address." if error.detail == "Not Found" else str(error.detail)
-    return refusal(error.status_code, code, message, error.headers)
+    is_lost = error.detail == "Not Found"
+    message = language_of(request).text("There is no such address.") if is_lost else str(error.detail)
+    return answer(request, error.status_code, code, message, error.headers)
 
 
-async def _database(request: Request, error: Exception) -> JSONResponse:
+async def _database(request: Request, error: Exception) -> Response:
     structlog.get_logger("pickapic.web").error("database", error=str(error))
-    return refusal(503, "busy", "The database does not answer; try again.", {"Retry-After": "1"})
+    message = language_of(request).text("The database does not answer; try again.")
+    return answer(request, 503, "busy", message, {"Retry-After": "1"})
 
 
-async def _internal(request: Request, error: Exception) -> JSONResponse:
-    return refusal(500, "internal", "Something went wrong on our side.")
+async def _internal(request: Request, error: Exception) -> Response:
+    message = language_of(request).text("Something went wrong on our side.")
+    return answer(request, 500, "internal", message)

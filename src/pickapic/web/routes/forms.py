@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse
 from pickapic.web import languages
 from pickapic.web.routes import auth
 from pickapic.web.service import ServiceHere
+from pickapic.web.sign_in.paths import local_path
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,7 +24,7 @@ async def choose_language(
     next: Annotated[str, Form(max_length=2048)] = "/",
 ) -> Response:
     """Answer in `language` from now on; an unknown one: back to the browser's choice."""
-    response = RedirectResponse(own_path(next), 303)
+    response = RedirectResponse(local_path(next), 303)
     known: languages.Languages = request.app.state.languages
     response.set_cookie(
         languages.COOKIE,
@@ -43,9 +44,3 @@ async def sign_out(request: Request, service: ServiceHere) -> Response:
     response.status_code = 303
     response.headers["location"] = "/"
     return response
-
-
-def own_path(wish: str) -> str:
-    """Return `wish` if it is a path on this server, perhaps with a query; else the start page."""
-    is_plain = wish.isascii() and wish.isprintable() and "\\" not in wish
-    return wish if is_plain and wish.startswith("/") and not wish.startswith("//") else "/"

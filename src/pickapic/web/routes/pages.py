@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
 from pickapic.web.languages import words
-from pickapic.web.service import ServiceHere
+from pickapic.web.service import Service, ServiceHere
 
 WEB = Path(__file__).parent.parent
 STATIC = WEB / "static"
@@ -31,19 +32,19 @@ async def duel_page(request: Request, service: ServiceHere) -> Response:
         "providers": settings.sign_in,
         "prompt_max_length": settings.prompt_max_length,
     }
-    return await _page(request, service, "duel.html", context)
+    return await show(request, service, "duel.html", context)
 
 
 @router.get("/about")
 async def about_page(request: Request, service: ServiceHere) -> Response:
     """Show what this is."""
-    return await _page(request, service, "about.html", {})
+    return await show(request, service, "about.html", {})
 
 
 @router.get("/leaderboard")
 async def leaderboard_page(request: Request, service: ServiceHere) -> Response:
     """Show the models' standing."""
-    return await _page(request, service, "leaderboard.html", {"board": await service.boards.board()})
+    return await show(request, service, "leaderboard.html", {"board": await service.boards.board()})
 
 
 @router.get("/docs")
@@ -52,13 +53,20 @@ async def api_page(request: Request) -> Response:
     return templates.TemplateResponse(request, "api.html", {"openapi": request.app.openapi()})
 
 
-def error_page(request: Request, status: int, title: str, message: str) -> Response:
+def error_page(
+    request: Request, status: int, title: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return an error for a person who opened an address in a browser."""
     context = {"title": title, "message": message, "status": status}
-    return templates.TemplateResponse(request, "error.html", context, status_code=status)
+    return templates.TemplateResponse(request, "error.html", context, status_code=status, headers=headers)
 
 
-async def _page(request: Request, service: ServiceHere, name: str, context: dict[str, Any]) -> Response:
-    user_id = await service.user_of(request.scope.get("pickapic.session"))
+async def show(
+    request: Request, service: Service, name: str, context: dict[str, Any], status: int = 200
+) -> Response:
+    """Return a page, with what every page knows of its reader."""
+    user_id = await service.user_of(request.scope["pickapic.session"])
     shared = {"signed_in": user_id is not None, "allow_guests": service.settings.allow_guests}
-    return templates.TemplateResponse(request, name, shared | context, headers={"Cache-Control": "no-store"})
+    return templates.TemplateResponse(
+        request, name, shared | context, status_code=status, headers={"Cache-Control": "no-store"}
+    )
