@@ -143,11 +143,16 @@ def test_a_secret_never_shows_in_an_error_or_a_listing(monkeypatch: pytest.Monke
 
 def test_production_wants_its_own_secret_and_has_no_guests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PICKAPIC_ENVIRONMENT", "production")
-    with pytest.raises(InputError, match="production needs a secret_key"):
-        load_settings()
-    monkeypatch.setenv("PICKAPIC_SECRET_KEY", "s" * 32)
+    for key in ("", "too short", "s" * 32, "changeme" * 8):
+        monkeypatch.setenv("PICKAPIC_SECRET_KEY", key)
+        with pytest.raises(InputError, match="production needs a random secret_key"):
+            load_settings()
+    monkeypatch.setenv("PICKAPIC_SECRET_KEY", "Qz7-kWv2_pLm9XtR4sBn8YhC3dFg6JaE")
     assert load_settings().allow_guests is False
     assert load_settings(allow_guests=True).allow_guests is True
+    with pytest.raises(InputError, match="https://"):
+        load_settings(public_url="http://pick.example.org")
+    assert load_settings(public_url="https://pick.example.org/").public_url == "https://pick.example.org"
 
 
 def test_a_generated_secret_is_kept_private_and_the_same(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ GOOGLE = "https://accounts.google.com"
 DISCORD = "https://discord.com"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
+# What else stands in that place of an address.
+RESERVED = frozenset({"guest", "visitor", "providers", "sign-out", "link"})
+
 _ENTRIES = ("kind", "client_id", "client_secret", "issuer", "label")
 
 
@@ -56,13 +59,11 @@ def parse_providers(value: object) -> tuple[ProviderChoice, ...]:
 
 def _parse(name: str, entries: object) -> ProviderChoice:
     where = f"sign_in.{name}"
-    if (
-        not name.isascii()
-        or not name.replace("-", "").isalnum()
-        or len(name) > 32
-        or name in ("guest", "visitor")
-    ):
-        raise ValueError(f"{where}: a name has letters, digits and hyphens, at most 32")
+    if not name.isascii() or not name.replace("-", "").isalnum() or len(name) > 32 or name in RESERVED:
+        reserved = ", ".join(sorted(RESERVED))
+        raise ValueError(
+            f"{where}: a name has letters, digits and hyphens, at most 32, and is not {reserved}"
+        )
     if not isinstance(entries, Mapping):
         raise ValueError(f"{where}: give a table with {', '.join(_ENTRIES)}")
     table = cast("Mapping[str, object]", entries)

@@ -23,6 +23,8 @@ from pickapic.settings.providers import ProviderChoice, parse_providers
 PREFIX = "PICKAPIC_"
 CONFIG_FILE = "pickapic.toml"
 SECRET_LENGTH = 32
+# Fewer different characters than this, and it was typed by hand: "changemechangeme...".
+SECRET_VARIETY = 12
 HIDDEN = "(hidden)"
 
 
@@ -49,7 +51,7 @@ class Settings(BaseSettings):
     port: int = Field(
         8000, ge=0, le=65535, description="port that `pickapic serve` listens on; 0 takes a free one"
     )
-    session_days: int = Field(30, ge=1, description="how long a sign-in lasts")
+    session_days: int = Field(30, ge=1, description="days without use after which a browser is signed out")
     session_rotate_hours: float = Field(
         24.0, gt=0, description="hours after which a browser gets a new session token for its old one"
     )
@@ -63,7 +65,8 @@ class Settings(BaseSettings):
         (), description="verified e-mail addresses that become admins when they sign in"
     )
     trusted_proxies: str = Field(
-        "127.0.0.1", description="addresses whose X-Forwarded-For and -Proto are believed"
+        "127.0.0.1",
+        description="addresses (or networks, or *) of proxies whose X-Forwarded-For and -Proto are believed",
     )
     terms_version: str = Field(
         "1",
@@ -232,11 +235,13 @@ class Settings(BaseSettings):
     def _fit_for_production(self) -> Settings:
         if self.environment == "production":
             key = self.secret_key.get_secret_value() if self.secret_key else ""
-            if len(key) < SECRET_LENGTH:
+            if len(key) < SECRET_LENGTH or len(set(key)) < SECRET_VARIETY:
                 raise ValueError(
-                    f"production needs a secret_key of at least {SECRET_LENGTH} characters; make one with: "
+                    f"production needs a random secret_key of at least {SECRET_LENGTH} characters; make one with: "
                     'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
                 )
+            if self.public_url and not self.public_url.startswith("https://"):
+                raise ValueError("production needs https:// in public_url: cookies would travel in the clear")
         if self.sign_in and not self.public_url:
             raise ValueError("sign_in needs public_url: providers send people back to that address")
         return self

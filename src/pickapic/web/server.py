@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +22,9 @@ from pickapic.web.app import Beside, create_app
 # long.
 THREAD_SWITCH_SECONDS = 0.001
 GRACE_SECONDS = 5
+# A request's headers must be there after this long; uvicorn itself would wait for ever, and each wait is a connection.
+HEADER_SECONDS = 20.0
+TICKS_A_LOOK = 20  # of a tenth of a second
 
 
 class Server(uvicorn.Server):
@@ -29,6 +34,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._address = address
+        self._waiting: dict[Any, float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
@@ -36,12 +42,35 @@ class Server(uvicorn.Server):
         if self.started:
             print(f"Pick-a-Pic is at {self._address}", file=sys.stderr, flush=True)  # noqa: T201
 
+    async def on_tick(self, counter: int) -> bool:
+        """Look now and then for clients who begin a request and do not go on."""
+        if counter % TICKS_A_LOOK == 0:
+            self._hang_up(time.monotonic())
+        return await super().on_tick(counter)
+
+    def _hang_up(self, now: float) -> None:
+        waiting = [one for one in self.server_state.connections if _waits_for_headers(one)]
+        self._waiting = {one: self._waiting.get(one, now) for one in waiting}
+        for one, since in self._waiting.items():
+            if now - since > HEADER_SECONDS:
+                one.transport.close()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: whoever waits is sent home first."""
         service = getattr(self._app.state, "service", None)
         if service is not None:
             service.changes.close()
         await super().shutdown(sockets=sockets)
+
+
+def _waits_for_headers(connection: Any) -> bool:
+    """Return whether an HTTP connection of uvicorn has begun a request, or not even that, and no answer is under way.
+
+    An idle one between two requests has a timer of its own.
+    """
+    cycle = getattr(connection, "cycle", None)
+    is_idle = getattr(connection, "timeout_keep_alive_task", None) is not None
+    return not is_idle and (cycle is None or cycle.response_complete)
 
 
 def run(settings: Settings, beside: Sequence[Beside]) -> None:
@@ -63,6 +92,7 @@ def run(settings: Settings, beside: Sequence[Beside]) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
         proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
     )
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     server = Server(config, app, f"http://{host}:{port}")
