@@ -67,3 +67,23 @@ def test_a_zero_character_is_told_and_not_a_fault_of_the_server(hands):
         )
     with pytest.raises(InputError, match="zero character"):
         hands.read(lambda connection: connection.execute(select(users).where(users.c.kind == "a\0b")).all())
+
+
+def test_a_lost_connection_is_noticed_by_nobody(hands, database_url):
+    """As after a restart of PostgreSQL, or a firewall that forgets idle connections."""
+    if hands.database.dialect == "sqlite":
+        pytest.skip("SQLite has no connection to lose")
+    user = hands.guest()
+
+    async def cut():
+        other = open_database(database_url)
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        end = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}"
+        try:
+            return await other.write(lambda connection: connection.exec_driver_sql(end).scalar())
+        finally:
+            await other.close()
+
+    for work in (hands.read, hands.write):
+        assert hands.runner.run(cut()) >= 1
+        assert work(lambda connection: connection.execute(select(users.c.id)).scalar()) == user

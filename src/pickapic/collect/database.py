@@ -13,9 +13,8 @@ event loop. On PostgreSQL it runs over asyncpg, on a pool.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -33,10 +32,11 @@ Work = Callable[Concatenate[Connection, P], T]
 BUSY_SECONDS = 15
 READERS = 2
 POSTGRES_POOL = 10
+POOL_SECONDS = 30
+TRIES = 4
 # PostgreSQL's codes of errors.
 DEADLOCK = "40P01"
 NO_TEXT = "22021"
-DEADLOCK_TRIES = 4
 
 
 class Database(Protocol):
@@ -203,49 +203,47 @@ class PostgresDatabase:
     dialect = "postgresql"
 
     def __init__(self, url: URL) -> None:
-        self._engine: AsyncEngine = create_async_engine(url, pool_size=POSTGRES_POOL, pool_pre_ping=True)
+        # No connection beyond the pool's: opening one costs more than waiting for one. None is tried before
+        # it is used, which takes three messages: what fails because its connection was lost is run again.
+        self._engine: AsyncEngine = create_async_engine(
+            url, pool_size=POSTGRES_POOL, max_overflow=0, pool_timeout=POOL_SECONDS
+        )
 
     async def write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction; rows that two writers might fight over are locked by the work itself.
 
-        Of two transactions that wait for one another PostgreSQL ends one, whole; it is run again. So `work`
-        does nothing but what it does to the database.
+        Of two transactions that wait for one another PostgreSQL ends one, whole; it is run again, as is one
+        whose connection was lost before the commit. So `work` does nothing but what it does to the database.
         """
-        for _ in range(DEADLOCK_TRIES - 1):
-            try:
-                return await self._write(work, *args, **kwargs)
-            except DBAPIError as error:
-                if _state(error) != DEADLOCK:
-                    raise
-        return await self._write(work, *args, **kwargs)
-
-    async def _write(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        with _telling_what_cannot_be_stored():
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(work, *args, **kwargs)
+        return await self._run(False, work, *args, **kwargs)
 
     async def read(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a read-only transaction."""
-        with _telling_what_cannot_be_stored():
+        return await self._run(True, work, *args, **kwargs)
+
+    async def _run(self, only_read: bool, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        for left in reversed(range(TRIES)):
             async with self._engine.connect() as connection:
-                reading = await connection.execution_options(postgresql_readonly=True)
-                return await reading.run_sync(work, *args, **kwargs)
+                if only_read:
+                    connection = await connection.execution_options(postgresql_readonly=True)
+                try:
+                    result = await connection.run_sync(work, *args, **kwargs)
+                except DBAPIError as error:
+                    if left and (error.connection_invalidated or _state(error) == DEADLOCK):
+                        continue
+                    if _state(error) == NO_TEXT:
+                        raise InputError(
+                            "A text holds a zero character, which cannot be stored or looked for."
+                        ) from error
+                    raise
+                # Nothing is run again from here on: whether a commit that fails took place is not known.
+                await connection.commit()
+                return result
+        raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
         """Close the pool."""
         await self._engine.dispose()
-
-
-@contextlib.contextmanager
-def _telling_what_cannot_be_stored() -> Generator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if _state(error) == NO_TEXT:
-            raise InputError(
-                "A text holds a zero character, which cannot be stored or looked for."
-            ) from error
-        raise
 
 
 def _state(error: DBAPIError) -> str | None:
