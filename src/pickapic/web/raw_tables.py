@@ -22,11 +22,12 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import registry
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pickapic.collect.database import parse_url
 from pickapic.collect.tables import METADATA
@@ -69,7 +70,13 @@ class RawTables:
         if person is None or request.method not in ("GET", "HEAD"):
             raise HTTPException(404)
         scope["pickapic.page"] = await access.shared(request, service, person)
-        await self._ready().app(scope, receive, send)
+
+        async def unkept(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["cache-control"] = "no-store"
+            await send(message)
+
+        await self._ready().app(scope, receive, unkept)
 
     async def close(self) -> None:
         """Close the connections, if there ever were any."""
@@ -104,6 +111,7 @@ def _make(url: str) -> _Made:
     app.exception_handlers = {
         HTTPException: app.exception_handlers[HTTPException],
         ValueError: _no_such_row,
+        OverflowError: _no_such_row,
         StatementError: _no_such_row,
     }
     return _Made(app, engine)
