@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-NEAR_BITS = 10
+NEAR_BITS = 6
 """Bits out of 64 in which two hashes may differ and still be taken for the same picture (docs/moderation.md)."""
 
 TWIN_BITS = 2
@@ -42,6 +42,9 @@ class Blocked:
     def __init__(self, hashes: Iterable[int], bits: int = NEAR_BITS) -> None:
         self._hashes = np.fromiter(hashes, np.int64)
         self._bits = bits
+
+    def __len__(self) -> int:
+        return len(self._hashes)
 
     def match(self, phash: int) -> bool:
         """Return whether the list has a hash near to `phash`: 0.1 ms for 100,000."""

@@ -29,6 +29,10 @@ BLOCKED = "blocked"
 BLOCKED_SECONDS = 10.0
 """How often a worker should read the list of blocked images anew."""
 
+SMALL = 128
+CROP = 0.05
+"""The share of a side by which a copy of a blocked image may be cropped and is still known (docs/moderation.md)."""
+
 CLASSIFIERS = ("none", "opennsfw")
 
 
@@ -75,7 +79,8 @@ class Inspector:
     def inspect(self, pixels: Image.Image) -> Inspection:
         """Return what is found in an image; the classifier is not asked about one that is blocked anyway."""
         phash = perceptual_hash(pixels)
-        if self._blocked.match(phash):
+        blocked = self._blocked
+        if len(blocked) and (blocked.match(phash) or blocked.match(perceptual_hash(widened(pixels)))):
             return Inspection(phash, None, BLOCKED)
         if self._classifier is None:
             return Inspection(phash, None, None)
@@ -131,3 +136,9 @@ def perceptual_hash(pixels: Image.Image) -> int:
     """
     bits = imagehash.phash(pixels).hash
     return signed(int.from_bytes(np.packbits(bits).tobytes(), "big"))
+
+
+def widened(pixels: Image.Image) -> Image.Image:
+    """Return an image with its edges drawn out: what is cropped a little is then nearly where it was."""
+    grey = pixels.convert("L").resize((SMALL, SMALL), Image.Resampling.BOX)
+    return Image.fromarray(np.pad(np.asarray(grey), round(SMALL * CROP / 2), mode="edge"))

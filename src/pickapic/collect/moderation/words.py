@@ -105,9 +105,10 @@ def judge(text: str, index: Index, negative: str = "") -> Verdict:
 
 def _reasons(text: str, index: Index) -> Iterator[Reason]:
     reading = _Reading(text, index)
-    hits = reading.hits()
+    found = reading.hits()
+    hits = [hit for hit in found if not reading.is_negated(hit, found)]
     for hit in hits:
-        if hit.group.weight != "note" and not reading.is_negated(hit, hits):
+        if hit.group.weight != "note":
             yield Reason(hit.group.category, hit.group.weight, reading.quote(hit, hit))
     for rule in index.rules:
         yield from reading.together(rule, hits)
