@@ -54,7 +54,10 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What happened. Times are in seconds; `pick_*` are from sending a pick to having the next round."""
+    """What happened. Times are in seconds; `pick_*` are from sending a pick to having the next round.
+
+    `picks` are preferences; the rounds with a known answer come on top of them, as `checks`.
+    """
 
     people: int
     duels: int
@@ -67,6 +70,8 @@ class Simulation:
     picks_per_second: float
     pick_median: float
     pick_p99: float
+    checks: int
+    checks_passed: int
     user_of_person: Mapping[int, int]
     """The number under which each person's picks are published: the hidden truth, for tests and the oracle row."""
 
@@ -85,7 +90,8 @@ def simulate(
     """Let `people` make `picks` picks at the server at `url`, `concurrency` of them at a time.
 
     Each person brings one prompt; when all have, each brings another. `speed` 0 is as fast as possible, 1
-    takes the seconds that real people take, 10 a tenth of them. `advance` is told of each pick.
+    takes the seconds that real people take, 10 a tenth of them. `advance` is told of each pick. Rounds with a known
+    answer ("gold") are answered too, and count neither as picks nor among a person's rounds.
 
     Raises:
         InputError: the server cannot be reached or refuses, or the database is not the server's.
@@ -111,7 +117,8 @@ class _Crowd:
         self._left = picks
         self._visitors: dict[int, _Visitor] = {}
         self._latencies: list[float] = []
-        self._duels = self._failed = self._ties = self._images = self._bytes = 0
+        self._duels = self._failed = self._picks = self._ties = self._images = self._bytes = 0
+        self._checks = self._passed = 0
 
     async def run(self, database_url: str, concurrency: int) -> Simulation:
         database = open_database(database_url)
@@ -162,7 +169,8 @@ class _Crowd:
         duel = _expect(await browser.request("POST", "/api/v1/duels", {"prompt": person.prompt(number)}), 201)
         self._duels += 1
         known: dict[str, ImageFacts] = {}
-        for round_number in range(person.picks_per_prompt(number)):
+        round_number, last = 0, person.picks_per_prompt(number)
+        while round_number < last:
             if not duel["round"]:
                 duel = await self._wait(browser, duel["duel_id"])
             if duel["state"] == "failed":
@@ -172,10 +180,20 @@ class _Crowd:
                 break
             self._left -= 1
             left, right = await self._look(browser, database, duel["round"], known)
+            is_check = left.spoiled != right.spoiled
+            self._left += is_check
             judgement = person.judge(left, right, round_number)
             if self._speed:
                 await asyncio.sleep(judgement.seconds / self._speed)
             duel = await self._pick(browser, duel["round"]["round_id"], judgement)
+            if is_check:
+                self._checks += 1
+                self._passed += judgement.pick == ("right" if left.spoiled else "left")
+            else:
+                round_number += 1
+                self._picks += 1
+                self._ties += judgement.pick == "tie"
+                self._advance(1)
         await browser.request("DELETE", f"/api/v1/duels/{duel['duel_id']}")
 
     async def _wait(self, browser: Browser, duel_id: str) -> Any:
@@ -212,10 +230,7 @@ class _Crowd:
         path = f"/api/v1/rounds/{round_id}/pick?wait={LONG_POLL_SECONDS}"
         reply = await browser.request("POST", path, {"pick": judgement.pick})
         self._latencies.append(time.perf_counter() - start)
-        duel = _expect(reply, 200)
-        self._ties += judgement.pick == "tie"
-        self._advance(1)
-        return duel
+        return _expect(reply, 200)
 
     def _summary(self, seconds: float) -> Simulation:
         times = sorted(self._latencies) or [0.0]
@@ -223,14 +238,16 @@ class _Crowd:
             people=len(self._visitors),
             duels=self._duels,
             failed_duels=self._failed,
-            picks=len(self._latencies),
+            picks=self._picks,
             ties=self._ties,
             images=self._images,
             image_bytes=self._bytes,
             seconds=seconds,
-            picks_per_second=len(self._latencies) / seconds,
+            picks_per_second=self._picks / seconds,
             pick_median=times[len(times) // 2],
             pick_p99=times[min(len(times) - 1, len(times) * 99 // 100)],
+            checks=self._checks,
+            checks_passed=self._passed,
             user_of_person={index: visitor.user_id for index, visitor in self._visitors.items()},
         )
 

@@ -26,7 +26,7 @@ from pickapic.collect.pairing import Candidate, Pair
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.states import ANSWERED
 from pickapic.collect.states import GOLD as LISTED
-from pickapic.collect.tables import gold_pairs, images, rounds
+from pickapic.collect.tables import gold_pairs, rounds
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import InputError, Side
 
@@ -35,6 +35,9 @@ RETIRED = "retired"
 CAPTION_LENGTH = 500
 # One image of three is the one that stays.
 COPIES_FOR_ONE = 3
+# The first two rounds of a duel cannot be checks; the four after them make up for it.
+EARLY_ROUNDS = 4
+EARLY = 1.5
 PAIRS_CONSIDERED = 1000
 
 
@@ -133,17 +136,18 @@ def plan(
     duel_id: int,
     user_id: int,
     caption: str,
+    number: int,
     sources: Sequence[int],
     rng: Random,
 ) -> list[jobs.Order]:
     """Draw whether a check round is to be prepared, and return what has to be made for it.
 
     Called once for every ordinary round that is shown; `share` is the wanted share of check rounds among all,
-    `sources` are the keys of the two images on screen and of the next one. Half of the check rounds come from
-    the list while it has pairs that this user has not seen.
+    `number` is that of the round on screen, `sources` are the keys of its two images and of the next one. Half
+    of the check rounds come from the list while it has pairs that this user has not seen.
     """
     # So many check rounds for each ordinary one. A copy is shown in one case of three, a pair always is.
-    wanted = share / (1.0 - share)
+    wanted = share / (1.0 - share) * (EARLY if number <= EARLY_ROUNDS else 1.0)
     if rng.random() >= COPIES_FOR_ONE * wanted:
         return []
     if rng.random() < 0.5:
@@ -167,7 +171,7 @@ def _copy(source_image_id: int, caption: str, rng: Random) -> jobs.Order:
     )
 
 
-def _both(pair: Row[Any], rng: Random) -> list[jobs.Order]:
+def _both(pair: Row[*tuple[Any, ...]], rng: Random) -> list[jobs.Order]:
     """Return orders for both images of a pair, in an order that says nothing."""
     orders = [
         jobs.Order(
@@ -207,13 +211,13 @@ _unseen_pairs = (
 )
 
 
-def _unseen(connection: Connection, duel_id: int, user_id: int, rng: Random) -> Row[Any] | None:
+def _unseen(connection: Connection, duel_id: int, user_id: int, rng: Random) -> Row[*tuple[Any, ...]] | None:
     found = connection.execute(_unseen_pairs, {"user_id": user_id, "duel_key": duel_id}).all()
     return rng.choice(found) if found else None
 
 
 def check_among(
-    connection: Connection, aside: Sequence[Row[Any]], kept: Candidate | None, rng: Random
+    connection: Connection, aside: Sequence[Row[*tuple[Any, ...]]], kept: Candidate | None, rng: Random
 ) -> Check | None:
     """Return the check round that the images set aside allow now, its sides drawn; None if they allow none.
 
@@ -237,7 +241,9 @@ _pair_of_jobs = select(jobs_table.c.id, jobs_table.c.gold_pair_id, jobs_table.c.
 )
 
 
-def _listed_check(connection: Connection, listed: Sequence[Row[Any]], rng: Random) -> Check | None:
+def _listed_check(
+    connection: Connection, listed: Sequence[Row[*tuple[Any, ...]]], rng: Random
+) -> Check | None:
     image_of = {row.job_id: Candidate(row.image_id, row.sha256, row.token) for row in listed}
     by_pair: dict[int, dict[str, Candidate]] = {}
     for job in connection.execute(_pair_of_jobs, {"ids": list(image_of)}):

@@ -19,7 +19,10 @@ from pickapic.settings import GeneratorChoice
 FAILED_MESSAGE = (
     "No images could be made for this prompt. Picks made before are kept; try again, or another prompt."
 )
-UNFIT_MESSAGE = "Too many images for this prompt were unfit to be shown. Picks made before are kept; please try another prompt."
+UNFIT_MESSAGE = (
+    "Too many images for this prompt were unfit to be shown. "
+    "Picks made before are kept; please try another prompt."
+)
 MOST_FLAGGED = 6
 """So many images of one duel may be unfit before it is given up: the prompt asks for them."""
 

@@ -62,7 +62,7 @@ def pending_of(duel_id: Any) -> Any:
 def go_on(
     connection: Connection,
     settings: Settings,
-    duel: Row[Any],
+    duel: Row[*tuple[Any, ...]],
     place: Place,
     now: datetime,
     rng: Random,
@@ -106,10 +106,13 @@ def prepare_check(
         place.duel_id,
         place.user_id,
         place.caption,
+        place.number,
         following.sources,
         rng,
     )
-    return [(order, jobs.AHEAD) for order in orders]
+    # In the front class, though nobody waits for it: it costs next to nothing, and where models are slow and
+    # people many, nothing behind would ever be made; then there would be no check rounds at all.
+    return [(order, jobs.ON_SCREEN) for order in orders]
 
 
 _stock = (
@@ -182,7 +185,7 @@ def show_next(connection: Connection, place: Place, now: datetime, rng: Random) 
     return Next(len(left), check is not None, (*ids, *left[:1]))
 
 
-def _candidate(row: Row[Any]) -> Candidate:
+def _candidate(row: Row[*tuple[Any, ...]]) -> Candidate:
     return Candidate(row.image_id, row.sha256, row.token, row.phash)
 
 
@@ -198,7 +201,7 @@ def kept_before(connection: Connection, duel_id: int, number: int) -> int | None
     return connection.execute(_incumbent, {"duel_key": duel_id, "number": number - 1}).scalar()
 
 
-def back_to_the_pool(connection: Connection, withdrawn: Row[Any]) -> None:
+def back_to_the_pool(connection: Connection, withdrawn: Row[*tuple[Any, ...]]) -> None:
     """Give the new images of a withdrawn round back to where they came from."""
     sides = {"left": withdrawn.left_image_id, "right": withdrawn.right_image_id}
     new = [image_id for side, image_id in sides.items() if side != withdrawn.incumbent]

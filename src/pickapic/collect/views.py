@@ -244,7 +244,7 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
     )
 
 
-def _state(duel: Row[Any], needed: int) -> State:
+def _state(duel: Row[*tuple[Any, ...]], needed: int) -> State:
     if duel.state == CLOSED:
         return "closed"
     if duel.state == FAILED:
@@ -254,7 +254,7 @@ def _state(duel: Row[Any], needed: int) -> State:
     return "generating" if duel.leased or duel.pool else "queued"
 
 
-def _progress(duel: Row[Any], has_kept: bool, needed: int) -> float:
+def _progress(duel: Row[*tuple[Any, ...]], has_kept: bool, needed: int) -> float:
     """Return how much of the next round is there, in 0..1; an image that is being made counts half."""
     if not needed:
         return 1.0
@@ -262,20 +262,24 @@ def _progress(duel: Row[Any], has_kept: bool, needed: int) -> float:
     return round((wanted - needed + 0.5 * min(needed, duel.leased)) / wanted, 3)
 
 
-def _round_view(row: Row[Any], visible: Sequence[Row[Any]], typed: str) -> RoundView:
+def _round_view(
+    row: Row[*tuple[Any, ...]], visible: Sequence[Row[*tuple[Any, ...]]], typed: str
+) -> RoundView:
     image_of = {image.id: image for image in visible}
     left, right = image_of[row.left_image_id], image_of[row.right_image_id]
     prompt = typed if row.gold_pair_id is None else left.prompt
     return RoundView(row.uid, prompt, Shown(left.token, left.sha256), Shown(right.token, right.sha256))
 
 
-def _ahead(visible: Sequence[Row[Any]], current: Row[Any] | None) -> tuple[Shown, ...]:
+def _ahead(
+    visible: Sequence[Row[*tuple[Any, ...]]], current: Row[*tuple[Any, ...]] | None
+) -> tuple[Shown, ...]:
     """Return the two images that come next, whichever kind of round that will be.
 
     What a check round would need stands where it will be shown from; see `showing.show_next` for when it is.
     """
     pool = [row for row in visible if row.state == READY]
-    aside: list[Row[Any]] = []
+    aside: list[Row[*tuple[Any, ...]]] = []
     if pool and current is not None and not current.gold:
         aside = [row for row in visible if row.state == ASIDE and row.created_at <= current.shown_at]
         if sum(row.origin == LISTED for row in aside) < 2:  # of a pair both, or none

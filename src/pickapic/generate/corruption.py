@@ -93,8 +93,9 @@ def _noise(pixels: Image.Image, rng: Random) -> Image.Image:
 def _poster(pixels: Image.Image, rng: Random) -> Image.Image:
     cell = min(pixels.size) / rng.randint(44, 56)
     few = (max(1, round(pixels.width / cell)), max(1, round(pixels.height / cell)))
-    values = np.asarray(pixels.resize(few, Image.Resampling.BOX), np.float32)[:, :, rng.choice(SWAPS)]
-    values = values + np.random.default_rng(rng.getrandbits(32)).normal(0.0, 45.0, values.shape)
+    values = np.array(pixels.resize(few, Image.Resampling.BOX), np.float32)[:, :, rng.choice(SWAPS)]
+    grain = np.random.default_rng(rng.getrandbits(32)).normal(0.0, 45.0, values.shape).astype(np.float32)
+    values += grain
     two = np.where(values > np.median(values, axis=(0, 1)), 225.0, 30.0).astype(np.float32)
     return _image(two).resize(pixels.size, Image.Resampling.BILINEAR)
 
@@ -131,7 +132,7 @@ def _weigh_alike(pixels: Image.Image, wanted: int, kind: str, rng: np.random.Gen
     for _ in range(STEPS):
         strength = (low + high) / 2
         if smaller:
-            changed = _image(plain + strength * strength * GRAIN * grain)
+            changed = _image(plain + np.float32(GRAIN * strength**2) * grain)
         else:
             changed = pixels.filter(ImageFilter.GaussianBlur(strength * SMOOTHING * min(pixels.size)))
         data = encode(changed)

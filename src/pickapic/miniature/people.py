@@ -22,6 +22,9 @@ CARELESS = 0.10
 MEAN_PICKS = 8
 """Picks a prompt, on average. 968,965 rankings of 66,798 prompts make 14.5 in the paper; fewer let more people come."""
 
+SLIPS = 0.03
+"""How often an honest person does not pick the image that is not spoiled."""
+
 _BALANCE_SPREAD = 0.35
 _IDEAL_SPREAD = 0.6
 _ATTRIBUTE_SPREAD = 0.5
@@ -75,6 +78,8 @@ class Person:
         )
         if self.habit != "honest":
             return self._careless(random)
+        if left.spoiled != right.spoiled:
+            return _see_through(left.spoiled, random)
         difference = self.liking(left.prompt, depiction_of(left)) - self.liking(
             right.prompt, depiction_of(right)
         )
@@ -105,6 +110,14 @@ class Person:
     def _random(self, *key: object) -> Random:
         text = "\0".join(map(str, (self.seed, self.index, *key)))
         return Random(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
+
+
+def _see_through(left_is_spoiled: bool, random: Random) -> Judgement:
+    """Answer a round in which one image is spoiled: quickly, and seldom by a slip."""
+    pick: Pick = "right" if left_is_spoiled else "left"
+    if random.random() < SLIPS:
+        pick = random.choice(("tie", "left" if pick == "right" else "right"))
+    return Judgement(pick, 0.8 + random.lognormvariate(0.0, 0.4))
 
 
 @functools.lru_cache(maxsize=20_000)
