@@ -131,8 +131,9 @@ class Index:
         key, length = letters.key, len(letters.key)
         found: dict[Group, None] = {}
         inside: dict[int, list[tuple[int, Group | None]]] = defaultdict(list)
-        for start in range(length - 1):
-            for end in range(start + 2, min(length, start + LONGEST) + 1):
+        for start in range(length):
+            # A single letter is a word only where it is all there is: xxx.
+            for end in range(start + min(2, length), min(length, start + LONGEST) + 1):
                 part = key[start:end]
                 for pattern in self._patterns.get(part, ()):
                     if not pattern.letters.at(start, letters.runs):

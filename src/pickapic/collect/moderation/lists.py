@@ -36,7 +36,7 @@ GLIN_SHORTEST = 5
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Words of one category and language; `unless` are phrases in which they mean nothing of the kind."""
+    """Words of one category and language; `unless` are phrases in which words of the category mean nothing of it."""
 
     category: str
     weight: Weight

@@ -147,13 +147,13 @@ class _Reading:
             (_Hit(phrase.group, *span), None) for phrase, span in phrases if phrase.group and not phrase.safe
         )
         found.update((_Hit(_MINOR, *span), None) for span in self._ages())
-        safe = [(phrase.group, span) for phrase, span in phrases if phrase.safe]
+        safe = [(phrase.group, *span) for phrase, span in phrases if phrase.safe]
         return [
             hit
             for hit in found
             if not any(
-                group in (None, hit.group) and first <= hit.first and hit.last <= last
-                for group, (first, last) in safe
+                _excuses(group, hit.group) and first <= hit.first and hit.last <= last
+                for group, first, last in safe
             )
         ]
 
@@ -269,7 +269,7 @@ class _Reading:
         for group in dict.fromkeys(group for word, group in self.index.dense if word in text):
             bare = text
             for safe, of in self.index.safe_dense:
-                if of in (None, group):
+                if _excuses(of, group):
                     bare = bare.replace(safe, " ")
             if any(word in bare for word, of in self.index.dense if of == group):
                 yield _Hit(group, 0, last)
@@ -304,6 +304,11 @@ class _Reading:
         if first < len(self.pieces) - 1 and self.pieces[first].end <= start:
             first += 1
         return first, max(first, bisect_right(starts, end - 1) - 1)
+
+
+def _excuses(safe: Group | None, group: Group) -> bool:
+    """Return whether a phrase of `safe` takes hits of a group away: of its category in any language; None: of all."""
+    return safe is None or safe.category == group.category
 
 
 def _fits(wanted: Letters, goes_on: bool, letters: Letters) -> bool:
