@@ -58,10 +58,27 @@ class Collection:
             state for (state,) in self._rows("SELECT state FROM duels WHERE typed = ? ORDER BY id", prompt)
         ]
 
+    def model_of(self, token: str) -> str:
+        """The model that made an image: what no page tells yet."""
+        return self._rows("SELECT model FROM images WHERE token = ?", token)[0][0]
+
     def jobs(self, prompt: str) -> int:
         """How many images were ever ordered for a prompt."""
         query = "SELECT count(*) FROM jobs JOIN duels ON duels.id = jobs.duel_id WHERE duels.typed = ?"
         return self._rows(query, prompt)[0][0]
+
+    def change(self, statement: str, *values: object) -> None:
+        """Change the database behind the server's back."""
+        connection = sqlite3.connect(self.home / "pickapic.db", timeout=10)
+        try:
+            connection.execute(statement, values)
+            connection.commit()
+        finally:
+            connection.close()
+
+    def read(self, query: str, *values: object) -> list[tuple]:
+        """What a query finds."""
+        return self._rows(query, *values)
 
     def exported(self, out: Path, caption: str) -> list[dict[str, object]]:
         """The rows of this caption in a dataset exported now."""
@@ -77,9 +94,9 @@ class Collection:
             rows = thread.submit(run).result().to_pylist()
         return sorted((row for row in rows if row["caption"] == caption), key=lambda row: row["ranking_id"])
 
-    def _rows(self, query: str, prompt: str) -> list[tuple]:
+    def _rows(self, query: str, *values: object) -> list[tuple]:
         connection = sqlite3.connect(f"file:{self.home / 'pickapic.db'}?mode=ro", uri=True, timeout=10)
         try:
-            return connection.execute(query, [prompt]).fetchall()
+            return connection.execute(query, values).fetchall()
         finally:
             connection.close()

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, or_, select, update
 
-from pickapic.collect.refusals import NotFoundError
+from pickapic.collect.refusals import NotFoundError, translatable
 from pickapic.collect.states import ANSWERED, GENERATED, GOLD, OPEN, SHOWN
 from pickapic.collect.tables import downloads, duels, images, rounds, shares
 
-NOT_THERE = "You have no such image."
+NOT_THERE = translatable("You have no such image.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,16 +152,34 @@ def _in_module(path: Path) -> Iterator[Found]:
                 text = _literal(template, constants)
                 if text is not None:
                     yield Found(text, _place(path))
-                elif not (isinstance(template, ast.Attribute) and template.attr in PASSED_ON):
+                elif not _stands_elsewhere(template):
                     where = f"{_place(path)}:{template.lineno}"
                     raise InputError(
                         f"{where}: the words of {name} must be a literal, so that they can be translated"
                     )
-        elif isinstance(node.func, ast.Attribute) and node.func.attr in SPOKEN and node.args:
+        elif (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in SPOKEN
+            and _is_language(node.func.value)
+        ):
             forms = [_literal(part, constants) for part in node.args[: SPOKEN[node.func.attr]]]
             texts = [text for text in forms if text is not None]
             if len(texts) == SPOKEN[node.func.attr]:
                 yield Found(_sentence(texts, len(texts)), _place(path))
+
+
+def _stands_elsewhere(node: ast.expr) -> bool:
+    """Return whether a template is passed on, or a constant of another module, where `translatable` marks it."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.isupper() or (isinstance(node, ast.Attribute) and name in PASSED_ON)
+
+
+def _is_language(node: ast.expr) -> bool:
+    """Return whether words are asked of this: `language`, `self.language` or `language_of(...)`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "language_of"
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name in ("language", "_language")
 
 
 def _branches(node: ast.expr) -> Iterable[ast.expr]:
