@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from pickapic.cli import admin_users, collection
+from pickapic.cli.admin_generators import generators
+from pickapic.cli.admin_gold import gold
+from pickapic.cli.admin_queues import reports, reviews
+from pickapic.cli.collection import Json, Url
 from pickapic.cli.moderation import check_prompt
 from pickapic.cli.risks import risks
 
 admin = typer.Typer(help="Look after a collection.", no_args_is_help=True)
 admin.command()(risks)
 admin.command("check-prompt")(check_prompt)
-
-Url = Annotated[str | None, typer.Option("--database", help="Database URL; default: the settings'.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+for _command in (
+    admin_users.users,
+    admin_users.ban,
+    admin_users.unban,
+    admin_users.exclude,
+    admin_users.trust,
+    admin_users.role,
+    admin_users.allow,
+):
+    admin.command()(_command)
+admin.add_typer(reports, name="reports")
+admin.add_typer(reviews, name="reviews")
+admin.add_typer(gold, name="gold")
+admin.add_typer(generators, name="generators")
 
 
 @admin.command()
@@ -29,7 +44,7 @@ def stats(database: Url = None, json_output: Json = False) -> None:
     from pickapic.cli import output
     from pickapic.collect import overview
 
-    counted = _read(database, overview.stats)
+    counted = collection.read(database, overview.stats)
     if json_output:
         output.show_json(counted)
     else:
@@ -51,7 +66,7 @@ def jobs(
     from pickapic.cli import output
     from pickapic.collect import overview
 
-    dead = _read(database, overview.dead_jobs)
+    dead = collection.read(database, overview.dead_jobs)
     if json_output:
         output.show_json(dead)
     else:
@@ -60,31 +75,39 @@ def jobs(
             [(job.id, job.generator, job.attempts, job.finished_at, job.error, job.prompt) for job in dead],
         )
     if retry:
-        count = _write(database, overview.retry, datetime.now(UTC))
+        count = collection.write(database, overview.retry, datetime.now(UTC))
         output.say(f"{count} queued again")
 
 
-def _read(url: str | None, work: Callable[..., Any], *arguments: Any) -> Any:
-    return _run(url, "read", work, *arguments)
+@admin.command()
+def decisions(
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    user: Annotated[int | None, typer.Option(min=1, help="Only those about this user.")] = None,
+    database: Url = None,
+    json_output: Json = False,
+) -> None:
+    """List what was decided, the latest first: who, when, what and why.
 
+    Example: `pickapic admin decisions --user 17`
+    """
+    from pickapic.cli import output
+    from pickapic.collect import decisions as log
 
-def _write(url: str | None, work: Callable[..., Any], *arguments: Any) -> Any:
-    return _run(url, "write", work, *arguments)
-
-
-def _run(url: str | None, way: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    import asyncio
-
-    from pickapic.collect import schema
-    from pickapic.collect.database import open_database
-    from pickapic.settings import load_settings
-
-    async def run() -> Any:
-        database = open_database(url or load_settings().database_url)
-        try:
-            await schema.upgrade_if_empty(database)
-            return await getattr(database, way)(work, *arguments)
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    kind = None if user is None else "user"
+    found = collection.read(database, log.recent, limit, None, kind, user)
+    if json_output:
+        output.show_json(found)
+        return
+    output.show_table(
+        ("when", "who", "what", "about", "why"),
+        [
+            (
+                f"{one.at:%Y-%m-%d %H:%M:%S}",
+                "command line" if one.actor_id is None else f"user {one.actor_id}",
+                one.action,
+                f"{one.target_kind} {one.target}",
+                one.reason,
+            )
+            for one in found
+        ],
+    )

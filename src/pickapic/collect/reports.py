@@ -17,7 +17,8 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
 
-from pickapic.collect import decisions, removals
+from pickapic.collect import bans, decisions, removals
+from pickapic.collect.moderation import blocked
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.states import OPEN, REMOVED
 from pickapic.collect.tables import duels, images, reports, shares
@@ -53,11 +54,10 @@ class ReportedImage:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An image that was decided about: whose it was, and the hash by which its like can be blocked."""
+    """An image that was decided about, and the user it was made for."""
 
     token: str
     user_id: int
-    phash: int | None
 
 
 # The duel's row, as those who pick lock it: an image is not taken away while a round with it is being made.
@@ -189,20 +189,34 @@ def uphold(
     choices: Sequence[GeneratorChoice],
     now: datetime,
     rng: Random,
+    *,
+    block: bool = False,
+    ban: bool = False,
 ) -> Decided:
     """Remove an image for good, reported or not: from rounds, shared pages and exports.
 
-    A round that shows it is withdrawn. Doing so again changes nothing but the log. `choices` see `report`.
+    A round that shows it is withdrawn. Doing so again changes nothing but the log. `choices` see `report`; `block`
+    takes away its like too, and what will be made like it; `ban` bans the user it was made for.
 
     Raises:
         NotFoundError: no such image.
+        InputError: to be blocked, but too old to have a perceptual hash.
+        ForbiddenError: to be banned, but the actor does not stand above the user.
     """
     image = _found(connection, token)
     for image_id in removals.remove(connection, image.id, REPORTED):
         _close(connection, image_id, UPHELD, actor_id, now)
     removals.make_up(connection, image.duel_id, choices, now, rng)
     decisions.record(connection, actor_id, "remove image", "image", token, reason, now)
-    return Decided(token, image.user_id, image.phash)
+    if block:
+        if image.phash is None:
+            raise InputError(
+                "This image is too old to have a perceptual hash, so its like cannot be blocked."
+            )
+        blocked.block_image(connection, image.phash, reason, actor_id, now, choices, rng)
+    if ban:
+        bans.ban(connection, actor_id, image.user_id, f"image {token}: {reason}", now)
+    return Decided(token, image.user_id)
 
 
 def dismiss(connection: Connection, actor_id: int | None, token: str, reason: str, now: datetime) -> Decided:
@@ -215,7 +229,7 @@ def dismiss(connection: Connection, actor_id: int | None, token: str, reason: st
     _close(connection, image.id, DISMISSED, actor_id, now)
     removals.show_again(connection, image.id, REPORTED)
     decisions.record(connection, actor_id, "dismiss reports", "image", token, reason, now)
-    return Decided(token, image.user_id, image.phash)
+    return Decided(token, image.user_id)
 
 
 def file_of(connection: Connection, token: str) -> str:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from PIL import Image, ImageOps
 from sqlalchemy import Connection
 
 from pickapic.collect import decisions, gold
+from pickapic.collect.gold_images import normal
 from pickapic.collect.refusals import NotFoundError
-from pickapic.records import InputError
 from pickapic.storage import blobs
-from pickapic.web import uploads
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page
 from pickapic.web.service import ServiceHere, now
 
 router = APIRouter(prefix="/admin/gold", route_class=FormRoute)
-
-LONGEST_SIDE = 2048
-FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 @router.get("")
@@ -42,10 +36,10 @@ async def add_pair(
     better: Annotated[Literal["first", "second"], Form()],
 ) -> Response:
     """Add two images, the words they were made for, and which is better."""
-    files = [await first.read(), await second.read()]
-    uploads.check(files, service.settings.scorer_max_pixels)
-    plain = await asyncio.to_thread(lambda: [normal(data) for data in files])
-    keys = [await blobs.put(service.store, data) for data in plain]
+    keys: list[str] = []
+    for upload in (first, second):
+        data = await asyncio.to_thread(normal, await upload.read(), service.settings.scorer_max_pixels)
+        keys.append(await blobs.put(service.store, data))
     good, bad = keys if better == "first" else reversed(keys)
     await service.database.write(_add, caption, good, bad, person.user_id)
     return back("/admin/gold", "gold-add")
@@ -77,27 +71,6 @@ async def picture(
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}
     kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     return Response(data, headers=headers, media_type=kind)
-
-
-def normal(data: bytes) -> bytes:
-    """Return an image upright, in RGB, at most LONGEST_SIDE pixels a side, without metadata, as a PNG.
-
-    Not as a JPEG: the worker that shows it in a duel stores it as it stores every image, and compressed twice
-    it could be told apart.
-
-    Raises:
-        InputError: it cannot be decoded, or is of another kind than those in FORMATS.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"An image cannot be read; {', '.join(FORMATS)} are possible.") from error
-    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    upright.info.clear()
-    file = io.BytesIO()
-    upright.save(file, "PNG", optimize=False)
-    return file.getvalue()
 
 
 def _add(connection: Connection, caption: str, better: str, worse: str, actor_id: int) -> None:

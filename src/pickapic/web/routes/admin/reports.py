@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
-from sqlalchemy import Connection
 
-from pickapic.collect import bans, decisions, reports
-from pickapic.collect.moderation import blocked
+from pickapic.collect import decisions, reports
 from pickapic.collect.refusals import NotFoundError
-from pickapic.records import InputError
 from pickapic.storage import blobs
 from pickapic.web.routes.admin.access import FormRoute, Staff, back, page
-from pickapic.web.service import Service, ServiceHere, now
+from pickapic.web.service import ServiceHere, now
 
 router = APIRouter(prefix="/admin", route_class=FormRoute)
 
@@ -50,7 +47,17 @@ async def uphold(
     after: Annotated[str, Form(max_length=10)] = "",
 ) -> Response:
     """Remove a picture; `block` its like from now on, and `ban` whom it was made for."""
-    image = await service.database.write(_uphold, service, person.user_id, token, reason, block, ban)
+    image = await service.database.write(
+        reports.uphold,
+        person.user_id,
+        token,
+        reason.strip() or "reported",
+        service.settings.generators,
+        now(),
+        service.rng,
+        block=block,
+        ban=ban,
+    )
     # Of the like of it too, if that was blocked.
     service.locations.clear()
     if ban:
@@ -63,28 +70,6 @@ async def dismiss(service: ServiceHere, person: Staff, token: str, reason: Reaso
     """Leave a picture as it is."""
     await service.database.write(reports.dismiss, person.user_id, token, reason, now())
     return back("/admin/reports", "dismiss")
-
-
-def _uphold(
-    connection: Connection,
-    service: Service,
-    actor_id: int,
-    token: str,
-    reason: str,
-    block: bool,
-    ban: bool,
-) -> reports.Decided:
-    moment = now()
-    choices = service.settings.generators
-    why = reason.strip() or "reported"
-    image = reports.uphold(connection, actor_id, token, why, choices, moment, service.rng)
-    if block:
-        if image.phash is None:
-            raise InputError("This picture has no perceptual hash, so its like cannot be blocked.")
-        blocked.block_image(connection, image.phash, why, actor_id, moment, choices, service.rng)
-    if ban:
-        bans.ban(connection, actor_id, image.user_id, f"picture {token}: {why}", moment)
-    return image
 
 
 def _after(user: str) -> str:

@@ -1,0 +1,110 @@
+"""`pickapic admin generators`: which models are drawn, and how often, while the servers run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from pickapic.cli import collection, output
+from pickapic.cli.collection import Json, Url
+
+Name = Annotated[str, typer.Argument(help="A generator of the settings.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the decision.")]
+
+generators = typer.Typer(
+    help="Which models are drawn, and how often; servers notice within seconds.", no_args_is_help=True
+)
+
+
+@generators.command("list")
+def list_generators(database: Url = None, json_output: Json = False) -> None:
+    """List the generators of the settings with what became of their images in seven days.
+
+    Example: `pickapic admin generators list`
+    """
+    from pickapic.collect import live
+    from pickapic.settings import load_settings
+
+    figures = collection.read(database, live.generator_figures, load_settings().generators, datetime.now(UTC))
+    if json_output:
+        output.show_json(figures)
+        return
+    output.show_table(
+        ("generator", "on", "weight", "made", "given up", "seconds", "rounds", "won"),
+        [
+            (
+                one.state.name,
+                one.state.enabled,
+                one.state.weight,
+                one.made,
+                one.failed,
+                one.seconds,
+                one.rounds,
+                None if one.won is None else f"{one.won:.0%}",
+            )
+            for one in figures
+        ],
+    )
+
+
+@generators.command()
+def on(name: Name, reason: Reason = "", database: Url = None, json_output: Json = False) -> None:
+    """Draw a generator again.
+
+    Example: `pickapic admin generators on miniature-dune`
+    """
+    _switch(database, name, True, reason, json_output)
+
+
+@generators.command()
+def off(name: Name, reason: Reason = "", database: Url = None, json_output: Json = False) -> None:
+    """Draw a generator no more; what is queued for it goes to the others.
+
+    Example: `pickapic admin generators off miniature-dune --reason "black images since noon"`
+    """
+    _switch(database, name, False, reason, json_output)
+
+
+@generators.command()
+def weight(
+    name: Name,
+    value: Annotated[
+        float | None, typer.Argument(min=0, help="How often beside weight 1; none: as the settings say.")
+    ] = None,
+    reason: Reason = "",
+    database: Url = None,
+    json_output: Json = False,
+) -> None:
+    """Draw a generator more often or more seldom.
+
+    Example: `pickapic admin generators weight miniature-dune 0.5`
+    """
+    from pickapic.collect import generator_states
+    from pickapic.settings import load_settings
+
+    choices = load_settings().generators
+    now = datetime.now(UTC)
+    collection.write(database, generator_states.set_weight, choices, name, value, None, reason, now)
+    if json_output:
+        output.show_json({"generator": name, "weight": value})
+    else:
+        output.show(f"{name}: weight {'as in the settings' if value is None else f'{value:g}'}")
+
+
+def _switch(url: str | None, name: str, enabled: bool, reason: str, json_output: bool) -> None:
+    from random import SystemRandom
+
+    from pickapic.collect import generator_states
+    from pickapic.settings import load_settings
+
+    choices = load_settings().generators
+    now, rng = datetime.now(UTC), SystemRandom()
+    moved = collection.write(url, generator_states.switch, choices, name, enabled, None, reason, now, rng)
+    if json_output:
+        output.show_json({"generator": name, "enabled": enabled, "passed_on": moved})
+    else:
+        output.show(
+            f"{name} is {'on' if enabled else 'off'}" + (f"; {moved} images go to others" if moved else "")
+        )
