@@ -11,7 +11,7 @@ from pickapic.cli.admin_generators import generators
 from pickapic.cli.admin_gold import gold
 from pickapic.cli.admin_queues import reports, reviews
 from pickapic.cli.collection import Json, Url
-from pickapic.cli.moderation import check_prompt
+from pickapic.cli.moderation import blocked, check_prompt
 from pickapic.cli.risks import risks
 
 admin = typer.Typer(help="Look after a collection.", no_args_is_help=True)
@@ -29,6 +29,7 @@ for _command in (
     admin.command()(_command)
 admin.add_typer(reports, name="reports")
 admin.add_typer(reviews, name="reviews")
+admin.add_typer(blocked, name="blocked")
 admin.add_typer(gold, name="gold")
 admin.add_typer(generators, name="generators")
 

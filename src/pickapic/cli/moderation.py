@@ -1,15 +1,22 @@
-"""`pickapic admin check-prompt`: what the filter makes of a prompt, and why."""
+"""`pickapic admin check-prompt`: what the filter makes of a prompt, and why; `pickapic admin blocked`: images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pickapic.cli import collection, output
+from pickapic.cli.collection import Json, Url, Why
+
 if TYPE_CHECKING:
     from pickapic.collect.moderation.words import Verdict
+
+
+blocked = typer.Typer(help="Images whose like is never shown.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ def check_prompt(
     words: Annotated[
         Path | None, typer.Option(help="File of words to try; default: that of the setting prompt_words.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Print what the filter makes of a prompt, and which words it found: allow, review or refuse.
 
@@ -36,7 +43,6 @@ def check_prompt(
     """
     import sys
 
-    from pickapic.cli import output
     from pickapic.collect.moderation.words import judge, open_index
     from pickapic.collect.prompts import parse_prompt
     from pickapic.settings import load_settings
@@ -61,3 +67,54 @@ def _why(verdict: Verdict) -> str:
         + (" [to leave out]" if reason.part == "negative" else "")
         for reason in verdict.reasons
     )
+
+
+@blocked.command("list")
+def list_blocked(
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    database: Url = None,
+    json_output: Json = False,
+) -> None:
+    """List what is blocked, the latest first; `pickapic admin reports remove --block` adds to it.
+
+    Example: `pickapic admin blocked list`
+    """
+    from pickapic.collect.moderation import blocked as collected
+
+    found = collection.read(database, collected.listed, limit)
+    if json_output:
+        output.show_json(found)
+        return
+    output.show_table(
+        ("number", "hash", "since", "by", "why"),
+        [
+            (
+                str(one.id),
+                f"{one.phash % 2**64:016x}",
+                f"{one.added_at:%Y-%m-%d %H:%M}",
+                one.added_by,
+                one.reason,
+            )
+            for one in found
+        ],
+    )
+
+
+@blocked.command()
+def remove(
+    number: Annotated[int, typer.Argument(help="The number that `list` gives it.")],
+    reason: Why = "",
+    database: Url = None,
+    json_output: Json = False,
+) -> None:
+    """Take an entry off the list. Images that went because of it stay gone.
+
+    Example: `pickapic admin blocked remove 3 --reason "a grey square"`
+    """
+    from pickapic.collect.moderation import blocked as collected
+
+    collection.write(database, collected.unblock_image, number, reason, None, datetime.now(UTC))
+    if json_output:
+        output.show_json({"removed": number})
+    else:
+        output.show(f"number {number} is no longer blocked")
