@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from duel_page import DuelPage
+from duel_page import DESK, PHONE, DuelPage
 from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
 from stored_rounds import Collection
 
@@ -29,9 +31,37 @@ START_SECONDS = 60
 
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
-    folder = tmp_path_factory.mktemp("e2e")
+    """The server with its own settings: guests are allowed."""
+    with _serving(tmp_path_factory.mktemp("e2e"), {}) as collection:
+        yield collection
+
+
+@pytest.fixture(scope="session")
+def closed_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    """A server where one signs in by a provider, with one free prompt before; the provider does not answer."""
+    sign_in = {"google": {"client_id": "none", "client_secret": "none", "issuer": "http://127.0.0.1:9"}}
+    settings = {
+        "PICKAPIC_ALLOW_GUESTS": "false",
+        "PICKAPIC_PUBLIC_URL": "http://127.0.0.1",
+        "PICKAPIC_SIGN_IN": json.dumps(sign_in),
+        "PICKAPIC_FREE_PICKS": "3",
+        "PICKAPIC_FREE_PROMPT": "a red fox and a yellow duck on the beach",
+    }
+    with _serving(tmp_path_factory.mktemp("closed"), settings) as collection:
+        yield collection
+
+
+@pytest.fixture(scope="module")
+def own_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    """A server that the tests of one module may change as they like."""
+    with _serving(tmp_path_factory.mktemp("own"), {}) as collection:
+        yield collection
+
+
+@contextmanager
+def _serving(folder: Path, settings: dict[str, str]) -> Iterator[Collection]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PICKAPIC_")}
-    environment["PICKAPIC_HOME"] = str(folder / "home")
+    environment |= {"PICKAPIC_HOME": str(folder / "home"), **settings}
     log = folder / "server.log"
     with log.open("wb") as stream:
         server = subprocess.Popen(
@@ -105,7 +135,16 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def duel(new_page: Callable[..., Page], collection: Collection) -> Iterator[DuelPage]:
     """The page of a new visitor at a desk; it must not complain on the console."""
-    page = DuelPage(new_page(viewport={"width": 1280, "height": 800}), collection.address)
+    page = DuelPage(new_page(**DESK), collection.address)
+    page.open()
+    yield page
+    assert page.complaints == []
+
+
+@pytest.fixture
+def phone(new_page: Callable[..., Page], collection: Collection) -> Iterator[DuelPage]:
+    """The page of a new visitor on a phone; it must not complain on the console."""
+    page = DuelPage(new_page(**PHONE), collection.address)
     page.open()
     yield page
     assert page.complaints == []

@@ -6,6 +6,9 @@ import re
 
 from playwright.sync_api import ConsoleMessage, Page, expect
 
+DESK = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
 # A little longer than the page's own pause, in which the second half of a double click is no pick.
 SETTLE_MS = 230
 
@@ -35,6 +38,10 @@ class DuelPage:
         self.page.press("#prompt", "Enter")
         self.wait_for("compare")
 
+    def user_id(self) -> int:
+        """Who the page is signed in as."""
+        return self.page.request.get(f"{self.address}/api/v1/me").json()["user_id"]
+
     def wait_for(self, state: str) -> None:
         """Wait until the page is in this state."""
         expect(self.page.locator("body")).to_have_attribute("data-state", state, timeout=30_000)
@@ -62,6 +69,13 @@ class DuelPage:
             self.page.wait_for_timeout(50)
         assert duel["next_ready"]
         self.page.wait_for_load_state("networkidle")
+
+    def tap(self, target: str) -> None:
+        """Tap as soon as a person could, and wait for the round that follows."""
+        before = self.round_id
+        self.page.wait_for_timeout(SETTLE_MS)
+        self.page.tap(target)
+        self.wait_for_other_round(before)
 
     def end(self) -> None:
         """Ask for a new prompt: the models are named."""

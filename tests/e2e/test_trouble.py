@@ -196,7 +196,9 @@ def test_a_refused_pick_is_rolled_back_and_told(duel: DuelPage, collection: Coll
     before = duel.round_id
     duel.page.wait_for_timeout(SETTLE_MS)
     duel.page.keyboard.press("1")
-    expect(duel.page.locator("#notice")).to_have_text(re.compile(r"That was too fast\. Try again in [67] s\."))
+    expect(duel.page.locator("#notice")).to_have_text(
+        re.compile(r"That was too fast\. Try again in [67] s\.")
+    )
     assert (duel.state, duel.round_id) == ("compare", before)
     expect(duel.page.locator("#right")).not_to_have_class(re.compile("is-passed"))
     expect(duel.page.locator("#tally")).to_be_hidden()

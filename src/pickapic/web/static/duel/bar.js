@@ -32,10 +32,8 @@ export function waitText(state, { state: step, position, eta }) {
   const seconds = Number.isFinite(eta) ? Math.round(eta) : 0;
   if (step === "queued" && position > 1) {
     const ahead = position - 1;
-    if (seconds < 2) return tn("{n} picture is made before yours", "{n} pictures are made before yours", ahead);
-    return tn("{n} picture is made before yours, about {seconds} s", "{n} pictures are made before yours, about {seconds} s", ahead, {
-      seconds,
-    });
+    const line = tn("{n} picture is made before yours", "{n} pictures are made before yours", ahead);
+    return seconds < 2 ? line : t("{line}, about {seconds} s", { line, seconds });
   }
   if (state === "waiting") {
     return seconds < 2 ? t("Making the next picture") : t("Making the next picture, about {seconds} s", { seconds });

@@ -15,6 +15,7 @@ import { fetchAhead } from "./pictures.js";
 import { gateOf, problem, problemOf } from "./problems.js";
 import { bring, send, urlOf, waitOf } from "./rounds.js";
 import { roll } from "./starters.js";
+import { Watch } from "./watch.js";
 
 // Nobody judges two pictures in this time: it is the second half of a double click.
 const SETTLE_MS = 200;
@@ -24,8 +25,7 @@ export class Duel {
   #session;
   #freePicks;
   #auto;
-  #unfollow = () => {};
-  #visit = 0; // raised when the duel is left: a late answer to an earlier one is dropped
+  #watch = new Watch();
   #showing = ""; // the round on screen, or on its way there
   #shownAt = 0;
 
@@ -52,18 +52,18 @@ export class Duel {
   async start(prompt) {
     if (this.model.busy || !this.#model.may("generating")) return;
     if (!prompt.trim()) {
-      this.#set({ prompt, problem: problem(t("The prompt is empty: write what the pictures should show.")) });
+      this.#model.set({ prompt, problem: problem(t("The prompt is empty: write what the pictures should show.")) });
       return;
     }
-    const visit = this.#leave();
-    this.#set({ prompt, problem: null, busy: true });
+    const visit = this.#watch.leave();
+    this.#model.set({ prompt, problem: null, busy: true });
     try {
       const duel = await this.#session.runSignedIn(() => api.startDuel(prompt), prompt);
-      this.#go("generating", { ...NO_DUEL, duelId: duel.duel_id, wait: {}, busy: false });
+      this.#model.go("generating", { ...NO_DUEL, duelId: duel.duel_id, wait: {}, busy: false });
       this.#receive(duel, visit);
     } catch (error) {
       const gate = gateOf(error);
-      this.#set({ busy: false, gate: gate ?? this.model.gate, problem: gate ? null : problemOf(error) });
+      this.#model.set({ busy: false, gate: gate ?? this.model.gate, problem: gate ? null : problemOf(error) });
     }
   }
 
@@ -71,12 +71,12 @@ export class Duel {
   async resume() {
     const { duelId, prompt } = recall();
     if (!duelId) return;
-    const visit = this.#leave();
-    this.#go("generating", { ...NO_DUEL, duelId, prompt, problem: null, wait: {} });
+    const visit = this.#watch.leave();
+    this.#model.go("generating", { ...NO_DUEL, duelId, prompt, problem: null, wait: {} });
     try {
       this.#receive(await this.#persist(() => api.readDuel(duelId), visit), visit);
     } catch (error) {
-      if (visit !== this.#visit) return;
+      if (visit !== this.#watch.visit) return;
       // Not ours, or swept away: no drama, the words are still there.
       const gone = error instanceof api.Refusal && [401, 403, 404].includes(error.status);
       if (gone && error.status === 401) this.#session.lose();
@@ -96,17 +96,17 @@ export class Duel {
   async answer(answer, notice = null) {
     if (!this.takes(answer)) return;
     const { state, round, undoable, wait, picks } = this.model;
-    const visit = this.#visit;
+    const visit = this.#watch.visit;
     const roundId = answer === "undo" ? undoable : round.id;
-    this.#unfollow();
-    this.#go("answered", { answer, notice: null });
+    this.#watch.rest();
+    this.#model.go("answered", { answer, notice: null });
     if (picks + 1 >= ROUNDS) this.#auto.look();
     try {
       const reply = await this.#persist(() => send(answer, roundId, round), visit);
       await this.#goOn(reply, visit, notice);
     } catch (error) {
-      if (visit !== this.#visit || (await this.#resync(error, visit))) return;
-      this.#go(state, { answer: null, wait, notice: problemOf(error) });
+      if (visit !== this.#watch.visit || (await this.#resync(error, visit))) return;
+      this.#model.go(state, { answer: null, wait, notice: problemOf(error) });
       if (state === "waiting") this.#follow(visit);
     }
   }
@@ -114,24 +114,32 @@ export class Duel {
   /** Report a picture of the round on screen, and go on without it. */
   async report(side, reason, note) {
     const { round } = this.model;
-    const visit = this.#visit;
+    const visit = this.#watch.visit;
     await this.#session.run(() => api.report(urlOf(round[side]), reason, note));
-    if (visit !== this.#visit || this.model.round?.id !== round.id) return;
-    await this.answer("skip", problem(t("Thank you. A moderator will look at it, and you will not see it again.")));
+    if (visit !== this.#watch.visit || this.model.round !== round) return;
+    const thanks = problem(t("Thank you. A moderator will look at it, and you will not see it again."));
+    this.#model.go("answered", { answer: "skip", notice: null });
+    try {
+      let duel = await this.#persist(() => api.readDuel(this.model.duelId), visit);
+      if (duel.round?.round_id === round.id) duel = await this.#persist(() => api.skip(round.id), visit);
+      this.#receive(duel, visit, thanks);
+    } catch (error) {
+      if (visit === this.#watch.visit) await this.#lost(error);
+    }
   }
 
   /** End the duel: the models are named. `gate` then stands in the place of the prompt box. */
   async finish(gate = this.model.gate) {
     const { state, duelId, answer } = this.model;
     if (!this.#model.may("revealed") || !duelId) return;
-    const visit = this.#leave();
-    this.#set({ answer: state === "answered" ? answer : "finish", notice: null });
+    const visit = this.#watch.leave();
+    this.#model.set({ answer: state === "answered" ? answer : "finish", notice: null });
     try {
       const last = await this.#persist(() => api.endDuel(duelId), visit);
       const before = await this.#auto.finish();
-      if (visit === this.#visit) this.#reveal([...before, last], gate);
+      if (visit === this.#watch.visit) this.#reveal([...before, last], gate);
     } catch (error) {
-      if (visit === this.#visit) this.#fail(problemOf(error), gate);
+      if (visit === this.#watch.visit) this.#fail(problemOf(error), gate);
     }
   }
 
@@ -146,24 +154,24 @@ export class Duel {
   switchAuto(on) {
     this.#auto.on = on;
     this.#auto.prepare(this.model.picks);
-    this.#set({ auto: on });
+    this.#model.set({ auto: on });
   }
 
   /** In auto mode: on to the next prompt now. */
   async next() {
     if (!this.takes("skip")) return;
-    const visit = this.#visit;
-    this.#set({ answer: "next", notice: null });
+    const visit = this.#watch.visit;
+    this.#model.set({ answer: "next", notice: null });
     if (await this.#moveOn(visit)) return;
     const text = t("The next prompt cannot be had just now. This one goes on.");
-    if (visit === this.#visit) this.#set({ answer: null, notice: problem(text) });
+    if (visit === this.#watch.visit) this.#model.set({ answer: null, notice: problem(text) });
   }
 
   // What the server says.
 
   async #goOn(reply, visit, notice) {
-    if (visit !== this.#visit || !reply) return;
-    this.#set({ picks: reply.picks });
+    if (visit !== this.#watch.visit || !reply) return;
+    this.#model.set({ picks: reply.picks });
     if (this.#session.isTrying && reply.picks >= this.#freePicks) {
       await this.finish({ kind: "sign_in", message: "" });
       return;
@@ -183,23 +191,23 @@ export class Duel {
       return false;
     }
     const { duel, prompt } = next;
-    this.#auto.leave(visit === this.#visit ? this.model.duelId : duel.duel_id);
-    if (visit !== this.#visit) return true;
+    this.#auto.leave(visit === this.#watch.visit ? this.model.duelId : duel.duel_id);
+    if (visit !== this.#watch.visit) return true;
     const facts = { ...NO_DUEL, duelId: duel.duel_id, prompt, picksBefore: this.#model.picksSoFar };
     const { round, answer } = this.model;
-    const present = this.#leave();
+    const present = this.#watch.leave();
     // The last two pictures stay until the next two are here.
-    if (duel.round) this.#set({ ...facts, round, answer });
-    else this.#go("generating", facts);
+    if (duel.round) this.#model.set({ ...facts, round, answer });
+    else this.#model.go("generating", facts);
     this.#receive(duel, present);
     return true;
   }
 
   #receive(duel, visit, notice = null) {
-    if (visit !== this.#visit || !duel) return;
-    this.#set({ picks: duel.picks, undoable: duel.undo_round_id });
+    if (visit !== this.#watch.visit || !duel) return;
+    this.#model.set({ picks: duel.picks, undoable: duel.undo_round_id });
     if (duel.round) {
-      this.#unfollow();
+      this.#watch.rest();
       this.#showing = duel.round.round_id;
       if (!fetchAhead(duel.round)) this.#follow(visit);
       this.#present(duel, visit, notice);
@@ -208,40 +216,35 @@ export class Duel {
     } else if (duel.state === "closed") {
       this.#reveal([duel]);
     } else {
-      if (this.model.state === "answered") this.#go("waiting", { wait: waitOf(duel), notice });
-      else this.#set({ wait: waitOf(duel) });
+      if (this.model.state === "answered") this.#model.go("waiting", { wait: waitOf(duel), notice });
+      else this.#model.set({ wait: waitOf(duel) });
       this.#follow(visit);
     }
   }
 
   #follow(visit) {
-    this.#unfollow();
-    const stop = api.followDuel(
+    this.#watch.follow(
       this.model.duelId,
-      (duel) => visit === this.#visit && this.#receiveEvent(duel, visit),
-      (error) => visit === this.#visit && this.#lost(error),
+      (duel) => this.#receiveEvent(duel, visit),
+      (error) => this.#lost(error),
     );
-    this.#unfollow = () => {
-      stop();
-      this.#unfollow = () => {};
-    };
   }
 
   #receiveEvent(duel, visit) {
     if (duel.round && duel.round.round_id === this.#showing) {
       // The round on screen; the stream was only kept for the picture after it.
-      if (fetchAhead(duel.round)) this.#unfollow();
+      if (fetchAhead(duel.round)) this.#watch.rest();
     } else if (duel.round || duel.state === "failed" || duel.state === "closed") {
       this.#receive(duel, visit);
     } else {
-      this.#set({ wait: waitOf(duel) });
+      this.#model.set({ wait: waitOf(duel) });
     }
   }
 
   async #present({ round, prompt }, visit, notice) {
-    const isWanted = () => visit === this.#visit;
+    const isWanted = () => visit === this.#watch.visit;
     const trouble = problem(t("A picture did not arrive. Trying again."));
-    const pair = await bring(round, isWanted, () => this.#set({ notice: trouble }));
+    const pair = await bring(round, isWanted, () => this.#model.set({ notice: trouble }));
     if (!isWanted()) return;
     if (!pair) {
       this.#fail(problem(t("The pictures did not arrive. Your picks are kept; try the prompt again.")));
@@ -250,7 +253,7 @@ export class Duel {
     this.#shownAt = performance.now();
     // The words that these two were made for: a round may have its own.
     const shown = { id: round.round_id, prompt: round.prompt ?? prompt, ...pair };
-    this.#go("compare", { round: shown, answer: null, wait: null, notice });
+    this.#model.go("compare", { round: shown, answer: null, wait: null, notice });
   }
 
   // When something is wrong.
@@ -259,8 +262,8 @@ export class Duel {
     const lost = t("No connection. Nothing is lost: it goes on by itself when the connection is back.");
     return persist(
       () => this.#session.run(action),
-      () => visit === this.#visit,
-      (isLost) => this.#set({ notice: isLost ? problem(lost) : null }),
+      () => visit === this.#watch.visit,
+      (isLost) => this.#model.set({ notice: isLost ? problem(lost) : null }),
     );
   }
 
@@ -276,12 +279,13 @@ export class Duel {
     return true;
   }
 
+  /** Show what the server has. */
   async #catchUp(visit) {
+    const elsewhere = problem(t("This round was answered already, maybe in another window."));
     try {
-      const duel = await this.#persist(() => api.readDuel(this.model.duelId), visit);
-      this.#receive(duel, visit, problem(t("This round was answered already, maybe in another window.")));
+      this.#receive(await this.#persist(() => api.readDuel(this.model.duelId), visit), visit, elsewhere);
     } catch (error) {
-      if (visit === this.#visit) await this.#lost(error);
+      if (visit === this.#watch.visit) await this.#lost(error);
     }
   }
 
@@ -300,30 +304,13 @@ export class Duel {
     await this.#session.signIn().catch(() => {});
   }
 
-  // Bookkeeping.
-
   #reveal(results, gate = this.model.gate) {
-    this.#leave();
-    this.#go("revealed", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, results, problem: null, gate });
+    this.#watch.leave();
+    this.#model.go("revealed", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, results, problem: null, gate });
   }
 
   #fail(problem, gate = this.model.gate) {
-    this.#leave();
-    this.#go("compose", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, problem, gate });
-  }
-
-  /** Stop listening to the duel that was on screen; the number says which visit is the present one. */
-  #leave() {
-    this.#unfollow();
-    this.#visit += 1;
-    return this.#visit;
-  }
-
-  #go(state, facts) {
-    this.#model.go(state, facts);
-  }
-
-  #set(facts) {
-    this.#model.set(facts);
+    this.#watch.leave();
+    this.#model.go("compose", { ...NO_DUEL, picksBefore: this.#model.picksSoFar, problem, gate });
   }
 }

@@ -79,13 +79,21 @@ part("finish").addEventListener("click", async () => {
   if (document.activeElement === part("prompt")) part("prompt").select();
 });
 
+/** After a menu or a dialog the keys answer again: with the focus on a button, the space bar would press that. */
+function backToPictures() {
+  if (document.body.classList.contains("is-playing")) part("question").focus({ preventScroll: true });
+}
+
 const openReport = makeReport((side, reason, note) => duel.report(side, reason, note));
 const openKeys = () => part("keys-dialog").showModal();
 makeMore(duel, {
-  share: (side) => share(session, urlOf(duel.model.round[side]), tell),
+  share: (side) => share(session, urlOf(duel.model.round[side]), tell).then(backToPictures),
   report: openReport,
-  zoom: () => zoom.toggle(),
-  next: () => duel.next(),
+  zoom: () => {
+    zoom.toggle();
+    backToPictures();
+  },
+  next: () => duel.next().then(backToPictures),
   tour: takeTour,
   keys: openKeys,
 });
@@ -97,8 +105,9 @@ part("reveal").addEventListener("click", (event) => {
 part("keys-open").addEventListener("click", openKeys);
 part("keys-on").checked = keysAreOn();
 part("keys-on").addEventListener("change", (event) => switchKeys(event.target.checked));
-for (const button of document.querySelectorAll("dialog [data-close]")) {
-  button.addEventListener("click", () => button.closest("dialog").close());
+for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.querySelector("[data-close]")?.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", backToPictures);
 }
 
 show(duel.model);

@@ -25,7 +25,7 @@ export const NO_DUEL = {
 export class Model {
   #changed;
 
-  /** `first` are facts to begin with. `changed` is called with all at every change; they are replaced, never altered. */
+  /** `first` are facts to begin with. `changed` is called at every change with all; they are replaced, never altered. */
   constructor(first, changed) {
     const { prompt = "", picksBefore = 0 } = recall();
     this.#changed = changed;

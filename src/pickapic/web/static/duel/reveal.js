@@ -41,7 +41,8 @@ function winnerOf({ prompt, rounds }) {
   const { url, model } = last.images.find(({ side }) => side === last.pick) ?? last.images[0];
   const figure = element("figure", "winner");
   const image = element("img");
-  Object.assign(image, { src: url, alt: t("the picture you kept, for: {prompt}", { prompt }), width: 256, height: 256 });
+  const alt = t("the picture you kept, for: {prompt}", { prompt });
+  Object.assign(image, { src: url, alt, width: 256, height: 256 });
   const caption = element("figcaption");
   const words = promptOf(prompt);
   const maker = element("p", "winner-model", t("You kept a picture by {model}.", { model }));

@@ -23,7 +23,8 @@ export function titleOf(side) {
 
 /** What the person is asked who reports a picture. */
 export function complaintOf(side) {
-  if (stacked) return side === "left" ? t("What is wrong with the upper picture?") : t("What is wrong with the lower picture?");
+  if (stacked && side === "left") return t("What is wrong with the upper picture?");
+  if (stacked) return t("What is wrong with the lower picture?");
   return side === "left" ? t("What is wrong with the left picture?") : t("What is wrong with the right picture?");
 }
 

@@ -14,7 +14,7 @@ function steps() {
       title: t("Pick the better picture"),
       text: touch
         ? t("Tap the one that fits the words better. Two taps look closer; hold one to see the other in its place.")
-        : t("Click the one that fits the words better, or press an arrow key. A new one then takes the other’s place."),
+        : t("Click the one that fits the words better, or press an arrow key. A new one takes the other’s place."),
     },
     { at: "tie", title: t("Hard to say?"), text: t("If neither is clearly better, say so. That counts as well.") },
     {

@@ -15,6 +15,8 @@ const isTouch = () => matchMedia("(pointer: coarse)").matches;
 let shown = { state: "compose", round: null, problem: null, notice: null };
 let lastSaid = "";
 
+const STORED = new Set(["left", "right", "tie"]);
+
 export function render(model) {
   const before = shown;
   shown = model;
@@ -104,7 +106,10 @@ function moveFocus(state, before) {
 
 function sentence({ state, answer, wait, round, results }, before) {
   if (state === "generating" || state === "waiting") return waitText(state, wait ?? {});
-  if (state === "compare" && round !== before.round) return t("Two pictures. Which one is better?");
+  if (state === "compare" && round !== before.round) {
+    if (STORED.has(before.answer)) return t("Stored. Which of these two is better?");
+    return t("Two pictures. Which one is better?");
+  }
   if (state === "answered" && before.state !== "answered") return answerWords(answer);
   if (state === "revealed" && results.length && before.state !== "revealed") {
     return t("The duel has ended. The models are named below.");
@@ -112,11 +117,9 @@ function sentence({ state, answer, wait, round, results }, before) {
   return "";
 }
 
-function say(text) {
+/** Say something to those who do not see the page. */
+export function say(text) {
   if (!text || text === lastSaid) return;
   lastSaid = text;
   part("live").textContent = text;
 }
-
-/** Say something to those who do not see the page. */
-export { say };
