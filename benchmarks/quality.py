@@ -4,9 +4,11 @@ Target (after 60 answers each, 70 % honest): at least 90 % of the careless flagg
 judge the depictions that a pick loop would show them, without server or pixels; the norms that answers are
 compared with come from the same people's rounds, as in a running collection. A check round ("gold") shows a
 clean image and a spoiled copy: an honest person is taken to get `--gold-pass` of them right, the others do as
-with any round.
+with any round. "one model" are honest people turned: they pick one model wherever it stands (5 for each of six).
 
     python benchmarks/quality.py --people 400 --seeds 0 1 2 3 4
+    python benchmarks/quality.py --people 300 --noise 2        # honest people who waver twice as much
+    python benchmarks/quality.py --people 300 --haste 0.6      # honest people who take 60 % of the time
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -36,6 +38,7 @@ CARELESS = 0.30
 GOLD_SHARE = 0.07
 GOLD_PASS = 0.97
 BETWEEN_SECONDS = 0.2
+VOTERS_A_MODEL = 5
 NAMES = tuple(model.name for model in MODELS)
 
 
@@ -54,8 +57,18 @@ class Round:
     prompt: str
 
 
-def sitting(person: Person, answers: int, gold_share: float, gold_pass: float) -> list[Round]:
-    """Return the first `answers` rounds of a person, over as many prompts as they need."""
+def sitting(
+    person: Person,
+    answers: int,
+    gold_share: float,
+    gold_pass: float,
+    haste: float = 1.0,
+    votes_for: str | None = None,
+) -> list[Round]:
+    """Return the first `answers` rounds of a person, over as many prompts as they need.
+
+    Honest people take `haste` times their time; with `votes_for` the person picks that model where it can be picked.
+    """
     random = Random(f"{person.seed} {person.index} sitting")
     rounds: list[Round] = []
     clock, prompt_number = 0.0, 0
@@ -68,17 +81,18 @@ def sitting(person: Person, answers: int, gold_share: float, gold_pass: float) -
             left, right = (first, second) if random.random() < 0.5 else (second, first)
             judgement = person.judge(left, right, number)
             pick, better = judgement.pick, None
+            seconds = judgement.seconds * (haste if person.habit == "honest" else 1.0)
+            if votes_for in (left.model, right.model) and left.model != right.model:
+                pick = "left" if left.model == votes_for else "right"
             if is_gold:
                 better = "left" if left is first else "right"
                 if person.habit == "honest":
                     wrong = random.choice(["tie", "right" if better == "left" else "left"])
                     pick = better if random.random() < gold_pass else wrong
-            clock += judgement.seconds + BETWEEN_SECONDS
+            clock += seconds + BETWEEN_SECONDS
             incumbent = None if kept is None else "left" if left is kept else "right"
             rounds.append(
-                Round(
-                    clock, judgement.seconds, pick, incumbent, better, number, left.model, right.model, prompt
-                )
+                Round(clock, seconds, pick, incumbent, better, number, left.model, right.model, prompt)
             )
             if not is_gold:
                 kept = {"left": left, "right": right}.get(pick) or random.choice([left, right])
@@ -159,22 +173,32 @@ def measure(
     policy: Policy,
     gold_share: float = GOLD_SHARE,
     gold_pass: float = GOLD_PASS,
+    noise: float = 1.0,
+    haste: float = 1.0,
 ) -> dict[str, Any]:
-    """Return, by habit: people, share flagged, share excluded; and the same of all the careless together."""
+    """Return, by habit: people, share flagged, share excluded; and the same of all the careless together.
+
+    `noise` multiplies how much the judgements of people waver.
+    """
     population = Population(seed, people, careless=CARELESS)
     persons = [population.person(index) for index in range(people)]
-    crowd = [columns(sitting(person, answers, gold_share, gold_pass)) for person in persons]
+    persons = [replace(person, noise=noise * person.noise) for person in persons]
+    crowd = [columns(sitting(person, answers, gold_share, gold_pass, haste)) for person in persons]
+    habits: list[str] = [person.habit for person in persons]
+    honest = [person for person in persons if person.habit == "honest"]
+    for number, person in enumerate(honest[: VOTERS_A_MODEL * len(NAMES)]):
+        model = NAMES[number % len(NAMES)]
+        crowd.append(columns(sitting(person, answers, gold_share, gold_pass, haste, model)))
+        habits.append("one model")
     started = time.perf_counter()
     risks, norms = assess_all(crowd, policy)
-    seconds = (time.perf_counter() - started) / (3 * people)
+    seconds = (time.perf_counter() - started) / (3 * len(crowd))
+    members = {habit: {habit} for habit in ("honest", "fast", "left", "random", "one model")}
+    members["careless"] = {"fast", "left", "random"}
     rows: dict[str, Any] = {}
-    for habit in ("honest", "fast", "left", "random", "careless"):
-        mine = [
-            risk.score
-            for risk, person in zip(risks, persons, strict=True)
-            if habit == person.habit or (habit == "careless" and person.habit != "honest")
-        ]
-        rows[habit] = {
+    for name, which in members.items():
+        mine = [risk.score for risk, habit in zip(risks, habits, strict=True) if habit in which]
+        rows[name] = {
             "people": len(mine),
             "flagged": sum(score >= policy.flag for score in mine) / max(1, len(mine)),
             "excluded": sum(score >= policy.exclude for score in mine) / max(1, len(mine)),
@@ -198,11 +222,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--gold-share", type=float, default=GOLD_SHARE)
     parser.add_argument("--gold-pass", type=float, default=GOLD_PASS)
+    parser.add_argument("--noise", type=float, default=1.0)
+    parser.add_argument("--haste", type=float, default=1.0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     policy = Policy()
     found = [
-        measure(seed, given.people, given.answers, policy, given.gold_share, given.gold_pass)
+        measure(
+            seed,
+            given.people,
+            given.answers,
+            policy,
+            given.gold_share,
+            given.gold_pass,
+            given.noise,
+            given.haste,
+        )
         for seed in given.seeds
     ]
     if given.json:
@@ -210,8 +245,9 @@ def main() -> None:
         return
     print(f"{given.people} people, {given.answers} answers each, gold share {given.gold_share:g}", end="; ")
     print(f"{platform.machine()}, Python {platform.python_version()}\n")
-    print("| seed | honest flagged (excluded) | fast | left | random | all careless | ms a person |")
-    print("|---|---|---|---|---|---|---|")
+    print("Percent flagged (excluded):\n")
+    print("| seed | honest | fast | left | random | one model | all careless | ms a person |")
+    print("|---|---|---|---|---|---|---|---|")
     for one in found:
         cells = [
             f"{100 * row['flagged']:.1f} ({100 * row['excluded']:.1f})" for row in one["habits"].values()

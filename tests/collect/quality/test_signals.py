@@ -79,6 +79,21 @@ def test_an_honest_very_fast_reader_is_left_alone():
     assert points(signals.too_fast, reader) == 0
 
 
+def test_who_is_quick_but_right_is_mostly_cleared():
+    """0.9 s an answer: with a dozen gold rounds right, and with as many guessed."""
+    gold = [None] * 48 + ["left"] * 12
+    right = answers((MIXED * 5)[:48] + ["left"] * 12, 0.9, gold)
+    guessed = answers((MIXED * 5)[:48] + ["left", "right"] * 6, 0.9, gold)
+    assert points(signals.too_fast, right) == pytest.approx(
+        POLICY.fast_points * (1 - POLICY.fast_cleared), abs=0.1
+    )
+    assert points(signals.too_fast, guessed) == POLICY.fast_points
+    assert "60 of 60 answers in under 1 s, but odds" in signals.too_fast(right, Norms(), POLICY).detail
+    # Nobody looks at two a second, whatever they get right.
+    hurried = answers((MIXED * 5)[:48] + ["left"] * 12, 0.2, gold, at=0.25 * np.arange(60))
+    assert assess(hurried, Norms(), POLICY).score >= POLICY.flag
+
+
 def test_one_sided():
     assert points(signals.one_sided, answers(["left"] * 55 + ["right"] * 5)) > POLICY.exclude
     assert points(signals.one_sided, answers(["right"] * 55 + ["left"] * 5)) > POLICY.exclude
@@ -260,7 +275,9 @@ def test_missing_a_gold_round_is_never_less_doubtful(some):
     pick = some.pick.copy()
     pick[right[:1]] *= -1
     if len(right):
-        assert points(signals.random, replace(some, pick=pick)) >= points(signals.random, some)
+        missed = replace(some, pick=pick)
+        assert points(signals.random, missed) >= points(signals.random, some)
+        assert points(signals.too_fast, missed) >= points(signals.too_fast, some)
 
 
 @settings(max_examples=60, deadline=None)

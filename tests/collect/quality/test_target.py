@@ -21,7 +21,7 @@ def test_the_careless_are_flagged_and_the_honest_are_not(found):
 def test_reasons_name_the_habit(quality, found):
     population = quality.Population(11, 120, careless=quality.CARELESS)
     signal = {"fast": "too_fast", "left": "one_sided", "random": "random"}
-    for index, risk in enumerate(found["risks"]):
+    for index, risk in enumerate(found["risks"][:120]):  # those after them are "one model"
         habit = population.person(index).habit
         if habit != "honest" and risk.score >= Policy().flag:
             assert signal[habit] in {reason.signal for reason in risk.reasons}

@@ -72,6 +72,12 @@ class Policy:
     fast_points: float = _parameter(
         90, POINTS, "the whole doubt of too fast answers", "one clear reason excludes"
     )
+    fast_cleared: float = _parameter(
+        0.75,
+        SHARE,
+        "share of that doubt which answers that fit looking take away, from odds of random_low to random_high",
+        "ours: whoever is quick and right does look",
+    )
     side_low: float = _parameter(
         0.55,
         SHARE,

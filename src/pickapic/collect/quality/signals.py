@@ -38,14 +38,21 @@ Signal: TypeAlias = Callable[[Answers, Norms, Policy], "Reason | None"]
 
 
 def too_fast(answers: Answers, norms: Norms, policy: Policy) -> Reason | None:
-    """Doubt answers that came before anybody could have looked: their share below `fast_seconds`."""
+    """Doubt answers that came before anybody could have looked: their share below `fast_seconds`.
+
+    Somebody who is merely quick is cleared, for the most part, by answers that fit looking far better than guessing.
+    """
     timed = answers.seconds[~np.isnan(answers.seconds)]
     fast, of = int((timed < policy.fast_seconds).sum()), len(timed)
     if of < policy.min_answers:
         return None
     least = share_at_least(fast, of, policy.confidence)
     points = ramp(least, policy.fast_low, policy.fast_high, policy.fast_points)
-    return _reason("too_fast", points, f"{fast} of {of} answers in under {policy.fast_seconds:g} s")
+    detail = f"{fast} of {of} answers in under {policy.fast_seconds:g} s"
+    looks = -guessing_evidence(answers, norms, policy)
+    if cleared := ramp(looks, policy.random_low, policy.random_high, policy.fast_cleared):
+        detail += f", but odds {_odds(looks)} for looking take {100 * cleared:.0f} % of this doubt"
+    return _reason("too_fast", points * (1 - cleared), detail)
 
 
 def one_sided(answers: Answers, norms: Norms, policy: Policy) -> Reason | None:
@@ -71,11 +78,9 @@ def random(answers: Answers, norms: Norms, policy: Policy) -> Reason | None:
     Of people who look as often as the policy and the norms say, at most one in e^x ever reaches x nats, however
     often it is computed: a likelihood ratio is a martingale under them (Ville 1939).
     """
-    gold = answers.gold != NEITHER
-    seen, right = int(gold.sum()), int((answers.pick[gold] == answers.gold[gold]).sum())
-    from_gold = gold_evidence(seen, right, policy)
-    expected, met, from_others = consistency_evidence(answers, norms)
-    evidence = from_gold + policy.consistency_trust * from_others
+    seen, right = gold_rounds(answers)
+    evidence = guessing_evidence(answers, norms, policy)
+    expected, met, _ = consistency_evidence(answers, norms)
     points = ramp(evidence, policy.random_low, policy.random_high, policy.random_points)
     detail = f"{right} of {seen} gold rounds right"
     decided = int(answers.decided.sum())
@@ -85,6 +90,19 @@ def random(answers: Answers, norms: Norms, policy: Policy) -> Reason | None:
             f"where people who look have {expected:.0f}"
         )
     return _reason("random", points, f"{detail}; odds {_odds(evidence)} for guessing")
+
+
+def guessing_evidence(answers: Answers, norms: Norms, policy: Policy) -> float:
+    """Return the log of the odds for guessing against looking, of all answers; below 0 they speak for looking."""
+    return gold_evidence(*gold_rounds(answers), policy) + (
+        policy.consistency_trust * consistency_evidence(answers, norms)[2]
+    )
+
+
+def gold_rounds(answers: Answers) -> tuple[int, int]:
+    """Return how many gold rounds were seen, and how many of them were right."""
+    gold = answers.gold != NEITHER
+    return int(gold.sum()), int((answers.pick[gold] == answers.gold[gold]).sum())
 
 
 def gold_evidence(seen: int, right: int, policy: Policy) -> float:
