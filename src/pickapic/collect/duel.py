@@ -24,6 +24,7 @@ from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.refusals import ConflictError, NotFoundError, NotShownError
 from pickapic.collect.states import ANSWERED, CLOSED, OPEN, SKIPPED, WITHDRAWN, WITHHELD
 from pickapic.collect.tables import duels, images, rounds
+from pickapic.collect.writes import Writes
 from pickapic.records import Pick
 from pickapic.settings import Settings
 
@@ -135,8 +136,9 @@ def pick(
     limits.check_pick(connection, settings, user_id, row.number, now)
     kept_id = _kept(connection, row, answer, rng)
     values = {"state": ANSWERED, "pick": answer, "kept_image_id": kept_id, "session_key": session_key}
-    _answer(connection, row, now, values)
-    showing.go_on(connection, settings, row, _after(row, kept_id), now, rng)
+    writes = Writes(connection)
+    _answer(writes, row, now, values)
+    showing.go_on(writes, settings, row, _after(row, kept_id), now, rng)
     return row.duel_uid
 
 
@@ -156,8 +158,9 @@ def skip(
     _must_be_open(row)
     kept_id = showing.kept_before(connection, row.duel_id, row.number) if row.gold_pair_id else None
     values = {"state": SKIPPED, "pick": None, "kept_image_id": kept_id, "session_key": session_key}
-    _answer(connection, row, now, values)
-    showing.go_on(connection, settings, row, _after(row, kept_id), now, rng)
+    writes = Writes(connection)
+    _answer(writes, row, now, values)
+    showing.go_on(writes, settings, row, _after(row, kept_id), now, rng)
     return row.duel_uid
 
 
@@ -214,9 +217,9 @@ _set_answer = (
 )
 
 
-def _answer(connection: Connection, row: Row[Any], now: datetime, values: dict[str, Any]) -> None:
+def _answer(writes: Writes, row: Row[Any], now: datetime, values: dict[str, Any]) -> None:
     milliseconds = max(0, round((now - row.shown_at).total_seconds() * 1000))
-    connection.execute(_set_answer, {"key": row.id, "picked_at": now, "response_ms": milliseconds, **values})
+    writes.add(_set_answer, key=row.id, picked_at=now, response_ms=milliseconds, **values)
 
 
 _own_duel = (
@@ -251,9 +254,11 @@ def advance(
         before=last.shown_at if last else None,
         after_check=bool(last and last.gold),
     )
-    following = showing.show_next(connection, place, now, rng)
+    writes = Writes(connection)
+    following = showing.show_next(writes, place, now, rng)
     orders = showing.prepare_check(connection, settings, place, following, rng)
-    jobs.enqueue(connection, duel.id, user_id, orders, now)
+    jobs.add(writes, duel.id, user_id, orders, now)
+    writes.send()
 
 
 def undo(connection: Connection, user_id: int, round_uid: str, now: datetime) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     Connection,
+    Float,
     Row,
     and_,
     bindparam,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 
 from pickapic.collect.tables import duels, gold_pairs, images, jobs, queue, users
+from pickapic.collect.writes import Writes
 
 ON_SCREEN = 0
 AHEAD = 1
@@ -98,51 +100,56 @@ is_generate = jobs.c.kind == literal_column("'generate'")
 _queue_time = func.coalesce(
     select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery(), literal_column("0.0")
 )
+_served_until = case((users.c.virtual_time > _queue_time, users.c.virtual_time), else_=_queue_time)
 _take_ticks = (
     update(users)
     .where(users.c.id == bindparam("key"))
-    .values(
-        virtual_time=case((users.c.virtual_time > _queue_time, users.c.virtual_time), else_=_queue_time)
-        + bindparam("ticks")
-    )
-    .returning(users.c.virtual_time)
+    .values(virtual_time=_served_until + bindparam("ticks", type_=Float))
 )
-_insert = insert(jobs)
+_insert = insert(jobs).values(
+    virtual_time=select(_served_until).where(users.c.id == bindparam("owner")).scalar_subquery()
+    + bindparam("tick", type_=Float)
+)
 
 
 def enqueue(
     connection: Connection, duel_id: int, user_id: int, orders: Sequence[tuple[Order, int]], now: datetime
 ) -> None:
     """Queue `orders`, each with its priority."""
-    if not orders:
-        return
-    ticks = {"key": user_id, "ticks": float(len(orders))}
-    start = connection.execute(_take_ticks, ticks).scalar_one() - len(orders)
-    connection.execute(
-        _insert,
-        [
-            {
-                "duel_id": duel_id,
-                "user_id": user_id,
-                "state": QUEUED,
-                "priority": priority,
-                "virtual_time": start + tick,
-                "generator": order.generator,
-                "prompt": order.prompt,
-                "negative_prompt": order.negative_prompt,
-                "guidance_scale": order.guidance_scale,
-                "steps": order.steps,
-                "seed": order.seed,
-                "kind": order.kind,
-                "source_image_id": order.source_image_id,
-                "gold_pair_id": order.gold_pair_id,
-                "role": order.role,
-                "not_before": now,
-                "created_at": now,
-            }
-            for tick, (order, priority) in enumerate(orders, start=1)
-        ],
-    )
+    writes = Writes(connection)
+    add(writes, duel_id, user_id, orders, now)
+    writes.send()
+
+
+def add(
+    writes: Writes, duel_id: int, user_id: int, orders: Sequence[tuple[Order, int]], now: datetime
+) -> None:
+    """Do `enqueue` together with other changes; once in a bundle, since all start from the user's time before it."""
+    for tick, (order, priority) in enumerate(orders, start=1):
+        writes.add(
+            _insert,
+            duel_id=duel_id,
+            user_id=user_id,
+            owner=user_id,
+            state=QUEUED,
+            priority=priority,
+            tick=float(tick),
+            generator=order.generator,
+            prompt=order.prompt,
+            negative_prompt=order.negative_prompt,
+            guidance_scale=order.guidance_scale,
+            steps=order.steps,
+            seed=order.seed,
+            kind=order.kind,
+            source_image_id=order.source_image_id,
+            gold_pair_id=order.gold_pair_id,
+            role=order.role,
+            not_before=now,
+            created_at=now,
+        )
+    if orders:
+        # After the jobs, which count from where the user's time stood before.
+        writes.add(_take_ticks, key=user_id, ticks=float(len(orders)))
 
 
 _waiting = select(jobs.c.id).where(_is_queued, jobs.c.not_before <= bindparam("now")).limit(1)

@@ -17,6 +17,7 @@ from pickapic.collect.states import ASIDE, GENERATED, OPEN, READY, SHOWN, WITHDR
 from pickapic.collect.states import GOLD as LISTED
 from pickapic.collect.tables import images, rounds
 from pickapic.collect.tables import jobs as jobs_table
+from pickapic.collect.writes import Writes
 from pickapic.settings import Settings
 
 
@@ -60,19 +61,20 @@ def pending_of(duel_id: Any) -> Any:
 
 
 def go_on(
-    connection: Connection,
+    writes: Writes,
     settings: Settings,
     duel: Row[*tuple[Any, ...]],
     place: Place,
     now: datetime,
     rng: Random,
 ) -> None:
-    """Show the next round if it can be shown, and have as many images made as are wanted ahead.
+    """Show the next round if it can be shown, have as many images made as are wanted ahead, and send it all.
 
     `duel` has the columns caption, negative_prompt and pending (see `pending_of`); `settings.generators` are those
     that are switched on now.
     """
-    following = show_next(connection, place, now, rng)
+    connection = writes.connection
+    following = show_next(writes, place, now, rng)
     missing_now = 0
     if following is None:
         missing_now = 1 if place.kept_id else 2
@@ -89,7 +91,8 @@ def go_on(
             for index in range(wanted)
         ]
     orders += prepare_check(connection, settings, place, following, rng)
-    jobs.enqueue(connection, place.duel_id, place.user_id, orders, now)
+    jobs.add(writes, place.duel_id, place.user_id, orders, now)
+    writes.send()
     if missing_now > duel.pending and not orders:
         losses.fail_if_stuck(connection, [place.duel_id], now)
 
@@ -141,16 +144,17 @@ _stock = (
     .order_by(images.c.id)
 )
 _insert_round = insert(rounds)
-_show = update(images).where(images.c.id.in_(bindparam("ids", expanding=True))).values(state=SHOWN)
+_show = update(images).where(images.c.id.in_((bindparam("one"), bindparam("other")))).values(state=SHOWN)
 
 
-def show_next(connection: Connection, place: Place, now: datetime, rng: Random) -> Next | None:
+def show_next(writes: Writes, place: Place, now: datetime, rng: Random) -> Next | None:
     """Make the next round, or return None while the pool has too few images.
 
     A check round takes the place of an ordinary one only where that could be shown as well, and only with
     images that were there when the round before was shown: so neither the wait nor what was fetched ahead
     tells it apart.
     """
+    connection = writes.connection
     stock = connection.execute(_stock, {"duel_key": place.duel_id, "kept_id": place.kept_id}).all()
     kept = next((_candidate(row) for row in stock if row.state == SHOWN), None)
     pool = [_candidate(row) for row in stock if row.state == READY]
@@ -162,25 +166,23 @@ def show_next(connection: Connection, place: Place, now: datetime, rng: Random) 
         aside = [row for row in stock if row.state == ASIDE and row.created_at <= place.before]
         check = gold.check_among(connection, aside, kept, rng) if aside else None
     shown = check.pair if check else pair
-    connection.execute(
+    writes.add(
         _insert_round,
-        {
-            "uid": secrets.token_urlsafe(16),
-            "duel_id": place.duel_id,
-            "user_id": place.user_id,
-            "number": place.number,
-            "left_image_id": shown.left.image_id,
-            "right_image_id": shown.right.image_id,
-            "incumbent": shown.incumbent,
-            "state": OPEN,
-            "shown_at": now,
-            "gold": check.better if check else None,
-            "gold_pair_id": check.gold_pair_id if check else None,
-        },
+        uid=secrets.token_urlsafe(16),
+        duel_id=place.duel_id,
+        user_id=place.user_id,
+        number=place.number,
+        left_image_id=shown.left.image_id,
+        right_image_id=shown.right.image_id,
+        incumbent=shown.incumbent,
+        state=OPEN,
+        shown_at=now,
+        gold=check.better if check else None,
+        gold_pair_id=check.gold_pair_id if check else None,
     )
     ids = [image.image_id for image in (shown.left, shown.right)]
     new = [image_id for image_id in ids if image_id != place.kept_id]
-    connection.execute(_show, {"ids": new})
+    writes.add(_show, one=new[0], other=new[-1])
     left = [image.image_id for image in pool if image.image_id not in new]
     return Next(len(left), check is not None, (*ids, *left[:1]))
 
