@@ -84,7 +84,19 @@ def run(settings: Settings, beside: Sequence[Beside]) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     app = create_app(settings, beside)
     asyncio.run(_prepare(settings))
-    config = uvicorn.Config(
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    server = Server(config_of(app, settings), app, f"http://{host}:{port}")
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    except KeyboardInterrupt:
+        return
+    if not server.started:
+        raise InputError("the server could not start; the lines above say why")
+
+
+def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn serves the app."""
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
@@ -94,14 +106,6 @@ def run(settings: Settings, beside: Sequence[Beside]) -> None:
         proxy_headers=True,
         forwarded_allow_ips=settings.trusted_proxies,
     )
-    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
-    server = Server(config, app, f"http://{host}:{port}")
-    try:
-        asyncio.run(server.serve(sockets=[listener]))
-    except KeyboardInterrupt:
-        return
-    if not server.started:
-        raise InputError("the server could not start; the lines above say why")
 
 
 async def _prepare(settings: Settings) -> None:

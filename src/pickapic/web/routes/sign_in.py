@@ -65,16 +65,15 @@ async def depart(request: Request, service: ServiceHere, name: str, next: str = 
         return _no_such_way(request)
     if request.headers.get("sec-fetch-site") == "cross-site":
         # Another page sent them here: whether to sign in, and how, they decide themselves.
-        return RedirectResponse(f"/sign-in?{urlencode({'next': path})}", 303)
+        return _go(f"/sign-in?{urlencode({'next': path})}")
     browser = _browser(request) or secrets.token_urlsafe(32)
     person = await service.person_of(request.scope["pickapic.session"])
     user_id = None if person is None else person.user_id
     departure = await service.database.write(sign_ins.begin, name, browser, path, user_id, now())
     try:
-        response = RedirectResponse(await provider.address(departure), 303)
+        response = _go(await provider.address(departure))
     except ProviderError as error:
         return await _failed(request, service, provider, error, path)
-    response.headers["cache-control"] = "no-store"
     add_cookie(response.headers, request.scope, BROWSER_COOKIE, browser, BROWSER_SECONDS)
     return response
 
@@ -145,12 +144,12 @@ async def decide_link(
     try:
         if choice == "link":
             offer = await service.database.write(links.accept, token, browser, person, now())
-            return RedirectResponse(offer.next_path, 303)
+            return _go(offer.next_path)
         visit = visits.visit_of(request.scope, request.app.state.secret)
         new, offer = await service.database.write(_apart, service.settings, token, browser, person, visit)
     except RefusalError as error:
         return await _refused(request, service, error)
-    response = RedirectResponse(offer.next_path, 303)
+    response = _go(offer.next_path)
     auth.welcome(request, service, response, visit, new, person)
     return response
 
@@ -175,10 +174,10 @@ async def _arrive(
     except RefusalError as error:
         return await _refused(request, service, error)
     if is_offer:
-        response = RedirectResponse(f"/link/{token}", 303)
+        response = _go(f"/link/{token}")
         add_cookie(response.headers, request.scope, BROWSER_COOKIE, browser, BROWSER_SECONDS)
         return response
-    response = RedirectResponse(begun.next_path, 303)
+    response = _go(begun.next_path)
     auth.welcome(request, service, response, visit, token, person)
     return response
 
@@ -260,6 +259,10 @@ async def _ways_in(
     }
     headers = {"Cache-Control": "no-store"}
     return templates.TemplateResponse(request, "sign_in.html", context, status_code=status, headers=headers)
+
+
+def _go(address: str) -> Response:
+    return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
 def _provider(request: Request, name: str) -> Provider | None:

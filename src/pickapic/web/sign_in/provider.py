@@ -109,7 +109,9 @@ async def fetch_object(client: Client, url: str, signed_in: bool = False) -> dic
     Raises:
         ProviderError: it is something else.
     """
-    response = await client.get(url, withhold_token=not signed_in, headers={"accept": "application/json"})
+    response = await client.request(
+        "GET", url, withhold_token=not signed_in, headers={"accept": "application/json"}
+    )
     response.raise_for_status()
     if response.status_code != httpx2.codes.OK:
         raise ProviderError("odd", f"{url} answered {response.status_code}")
@@ -137,7 +139,7 @@ def checked_subject(value: object) -> str:
 
 def checked_email(value: object, verified: object) -> str | None:
     """Return an address if the provider has verified it; some say so in a string."""
-    if verified not in (True, "true") or not isinstance(value, str) or "@" not in value:
+    if not (verified is True or verified == "true") or not isinstance(value, str) or "@" not in value:
         return None
     return value.strip()
 
