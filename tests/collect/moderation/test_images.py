@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pickapic.collect.moderation import images
-from pickapic.collect.moderation.hashes import NEAR_BITS, TWIN_BITS, distance, near, near_ones, signed
+from pickapic.collect.moderation.hashes import NEAR_BITS, distance, near, near_ones, signed
 from pickapic.collect.moderation.images import (
     Inspector,
     classifier_name,
@@ -19,6 +19,7 @@ from pickapic.collect.moderation.images import (
     open_inspector,
     perceptual_hash,
 )
+from pickapic.collect.pairing import TWIN_BITS
 from pickapic.dataset import sketch
 from pickapic.miniature.depiction import depict
 from pickapic.miniature.models import MODELS

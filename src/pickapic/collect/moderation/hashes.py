@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 NEAR_BITS = 6
 """Bits out of 64 in which two hashes may differ and still be taken for the same picture (docs/moderation.md)."""
 
-TWIN_BITS = 2
-"""The same for two images of one duel, which share their prompt and so look alike without being the same."""
-
 _ALL = (1 << 64) - 1
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pickapic.collect.moderation.categories import CATEGORIES, Weight
-from pickapic.collect.moderation.folding import WORDS
+from pickapic.collect.moderation.folding import WORDS, fold, latin
 from pickapic.records import InputError
 from pickapic.settings.names import nearest
 
@@ -31,7 +31,7 @@ WEIGHTS = ("note", "review", "refuse")
 OWN_KEYS = ("language", "words", "block", "review", "allow", "without", "glin")
 GROUP_KEYS = ("category", "decision", "language", "words", "unless")
 GLIN_SHORTEST = 5
-"""Shorter words of glin-profanity are left out where they are in Latin letters: too many mean something elsewhere."""
+"""Shorter words of glin-profanity are left out if they look Latin: too many mean something in another language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _glin(language: str, own: Path) -> Group:
     words = tuple(
         word
         for word in listed
-        if (len(word) >= GLIN_SHORTEST or (not word.isascii() and len(word) > 1))
+        if (len(word) >= GLIN_SHORTEST or (not latin(fold(word)).isascii() and len(word) > 1))
         and word.replace(" ", "").isalpha()
     )
     return Group("profanity", "review", language, words)
