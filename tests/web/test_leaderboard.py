@@ -90,9 +90,9 @@ def test_a_tally_leaves_out_a_model_against_itself():
 
 
 def test_a_personal_board_waits_for_enough_picks():
-    few = personal_board([Meeting("a", "b", 1.0, PERSONAL_PICKS - 1)])
+    few = personal_board((Meeting("a", "b", 1.0, PERSONAL_PICKS - 1),))
     assert (few.to_go, few.rows) == (1, [])
-    enough = personal_board([Meeting("a", "b", 1.0, PERSONAL_PICKS)])
+    enough = personal_board((Meeting("a", "b", 1.0, PERSONAL_PICKS),))
     assert enough.to_go == 0
     assert [row.model for row in enough.rows] == ["a", "b"]
 
@@ -100,9 +100,9 @@ def test_a_personal_board_waits_for_enough_picks():
 def test_millions_of_picks_are_rated_in_a_moment():
     met = _meetings(count=200_000, models="abcdefgh")
     assert sum(one.count for one in met) > 5_000_000
-    begin = time.perf_counter()
+    begin = time.process_time()
     rate(met)
-    assert time.perf_counter() - begin < 2, "some 50 ms on a free core"
+    assert time.process_time() - begin < 0.5, "some 20 ms"
 
 
 def test_people_see_the_board_and_their_own(on):
@@ -161,8 +161,6 @@ def test_a_board_is_kept_for_a_moment(on):
         assert (await person.get("/api/v1/leaderboard")).json() == first
         site.service.boards.clear()
         assert (await person.get("/api/v1/leaderboard")).json()["picks"] == 0
-        pages = [(await person.get("/leaderboard")).elapsed.total_seconds() for _ in range(5)]
-        assert min(pages) < 0.05
         assert not re.search("undefined|None", (await person.get("/leaderboard")).text)
 
     on(play)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from pickapic.collect.counting import BANNED, EXCLUDED, VISITOR, doubted, standing_picks
 from pickapic.collect.quality import Policy
@@ -59,7 +59,9 @@ def count(connection: Connection, before: Ledger | None, policy: Policy | None, 
     Answers that were deleted since are noticed only without `before`.
     """
     until = now - SETTLED_AFTER
-    left_out = frozenset(row.id for row in connection.execute(_left_out(policy))) if policy else frozenset[int]()
+    left_out = (
+        frozenset(row.id for row in connection.execute(_left_out(policy))) if policy else frozenset[int]()
+    )
     counts = standing_picks(policy)
     if before is None or before.until > until:
         settled = _counted(connection, counts, rounds.c.picked_at < until)
@@ -70,7 +72,8 @@ def count(connection: Connection, before: Ledger | None, policy: Policy | None, 
         # Who is back: all that they ever answered up to then. Who is out: that much less.
         settled += _of_people(connection, before.left_out - left_out, before.until)
         settled -= _of_people(connection, left_out - before.left_out, before.until)
-    over = rounds.c.duel_id.in_(select(duels.c.id).where(duels.c.state != "open"))
+    # Asked of each fresh round: as a list of all duels that are over it would be made anew every time.
+    over = exists().where(duels.c.id == rounds.c.duel_id, duels.c.state != "open")
     fresh = _counted(connection, counts, rounds.c.picked_at >= until, over)
     return Ledger(until, left_out, settled, fresh)
 

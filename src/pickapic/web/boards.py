@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import numpy as np
 import structlog
@@ -30,6 +31,7 @@ RECOUNT_SECONDS = 6 * 3600.0
 RESAMPLES = 400
 # A personal board is about one's own taste: it needs picks, but not as many to be worth a look.
 PERSONAL_PICKS = 30
+PERSONAL_KEPT = 1_000
 
 
 class Row(BaseModel):
@@ -119,7 +121,7 @@ class Boards:
     async def personal(self, user_id: int) -> PersonalBoard:
         """Return one person's own leaderboard."""
         met = await self._database.read(standings.meetings_of, user_id)
-        return await asyncio.to_thread(personal_board, met)
+        return await asyncio.to_thread(personal_board, tuple(met))
 
     def clear(self) -> None:
         """Count everything anew at the next look."""
@@ -160,8 +162,9 @@ def public_board(met: Sequence[Meeting], states: Sequence[GeneratorState]) -> Bo
     )
 
 
-def personal_board(met: Sequence[Meeting]) -> PersonalBoard:
-    """Return the board of one person's outcomes."""
+@lru_cache(PERSONAL_KEPT)
+def personal_board(met: tuple[Meeting, ...]) -> PersonalBoard:
+    """Return the board of one person's outcomes; of outcomes that it was asked for lately it is kept."""
     picks = sum(one.count for one in met)
     rated = rate(met) if picks >= PERSONAL_PICKS else Rated("bradley-terry", [])
     return PersonalBoard(
