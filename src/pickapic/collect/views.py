@@ -125,27 +125,33 @@ _picks = (
     .where(rounds.c.duel_id == duels.c.id, rounds.c.state == ANSWERED)
     .scalar_subquery()
 )
-_duel = select(duels, *_standing_columns, _picks.label("picks")).where(
-    duels.c.uid == bindparam("duel_uid"), duels.c.user_id == bindparam("user_id")
+_shown = rounds.alias("shown")
+_duel = (
+    select(
+        duels,
+        *_standing_columns,
+        _picks.label("picks"),
+        *(
+            column.label(f"round_{column.name}")
+            for column in (
+                _shown.c.uid,
+                _shown.c.state,
+                _shown.c.left_image_id,
+                _shown.c.right_image_id,
+                _shown.c.kept_image_id,
+                _shown.c.shown_at,
+                _shown.c.gold,
+                _shown.c.gold_pair_id,
+            )
+        ),
+    )
+    .join_from(duels, _shown, and_(_shown.c.duel_id == duels.c.id, _shown.c.state != WITHDRAWN), isouter=True)
+    .where(duels.c.uid == bindparam("duel_uid"), duels.c.user_id == bindparam("user_id"))
+    .order_by(_shown.c.number.desc())
+    .limit(2)
 )
 _standings = select(duels.c.id, duels.c.state, *_standing_columns).where(
     duels.c.id.in_(bindparam("ids", expanding=True))
-)
-_last_rounds = (
-    select(
-        rounds.c.uid,
-        rounds.c.number,
-        rounds.c.state,
-        rounds.c.left_image_id,
-        rounds.c.right_image_id,
-        rounds.c.kept_image_id,
-        rounds.c.shown_at,
-        rounds.c.gold,
-        rounds.c.gold_pair_id,
-    )
-    .where(rounds.c.duel_id == bindparam("duel_key"), rounds.c.state != WITHDRAWN)
-    .order_by(rounds.c.number.desc())
-    .limit(2)
 )
 _on_screen = bindparam("on_screen", expanding=True)
 _visible = (
@@ -193,13 +199,10 @@ class Wait:
 
 def waits_for(connection: Connection, user_id: int, duel_uid: str) -> Wait:
     """Return what the duel waits for: a look that costs less than `view`. Raises as `view`."""
-    duel = connection.execute(_duel, {"duel_uid": duel_uid, "user_id": user_id}).first()
-    if duel is None:
-        raise NotFoundError("You have no such duel.")
-    last = connection.execute(_last_rounds, {"duel_key": duel.id}).first()
+    duel, *_ = _with_last_rounds(connection, user_id, duel_uid)
     needed = 0
-    if duel.state == OPEN and (last is None or last.state != OPEN):
-        needed = missing(bool(last and last.kept_image_id), duel.pool)
+    if duel.state == OPEN and duel.round_state != OPEN:
+        needed = missing(duel.round_kept_image_id is not None, duel.pool)
     return Wait(duel.id, duel_uid, needed, Standing(duel.state, duel.pool, duel.queued, duel.leased))
 
 
@@ -209,19 +212,15 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
     Raises:
         NotFoundError: no such duel of this user.
     """
-    duel = connection.execute(_duel, {"duel_uid": duel_uid, "user_id": user_id}).first()
-    if duel is None:
-        raise NotFoundError("You have no such duel.")
-    last_two = connection.execute(_last_rounds, {"duel_key": duel.id}).all()
-    last = last_two[0] if last_two else None
+    last_two = _with_last_rounds(connection, user_id, duel_uid)
+    duel = last_two[0]
     is_open = duel.state == OPEN
-    current = last if is_open and last and last.state == OPEN else None
-    before = next((row for row in last_two if row.state != OPEN), None) if is_open else None
-    on_screen = [current.left_image_id, current.right_image_id] if current else []
+    current = duel if is_open and duel.round_state == OPEN else None
+    answered = (row.round_uid for row in last_two if row.round_state not in (OPEN, None))
+    on_screen = [current.round_left_image_id, current.round_right_image_id] if current else []
     visible = connection.execute(_visible, {"duel_key": duel.id, "on_screen": on_screen}).all()
-    needed = 0
-    if is_open and current is None:
-        needed = missing(bool(last and last.kept_image_id), duel.pool)
+    has_kept = duel.round_kept_image_id is not None
+    needed = missing(has_kept, duel.pool) if is_open and current is None else 0
     where = place(connection, duel.id, needed, now) if needed else Place(0, 0.0)
     return DuelView(
         duel_id=duel.id,
@@ -232,16 +231,24 @@ def view(connection: Connection, user_id: int, duel_uid: str, now: datetime) -> 
         message=duel.message,
         position=where.position,
         eta_s=where.eta_s,
-        progress=_progress(duel, bool(last and last.kept_image_id), needed),
+        progress=_progress(duel, has_kept, needed),
         picks=duel.picks,
         round=_round_view(current, visible, duel.typed) if current else None,
         ahead=_ahead(visible, current) if is_open else (),
-        undo_round_uid=before.uid if before else None,
+        undo_round_uid=next(answered, None) if is_open else None,
         may_advance=is_open and current is None and needed == 0,
         needed=needed,
         standing=Standing(duel.state, duel.pool, duel.queued, duel.leased),
         revealed=_reveal(connection, duel.id) if duel.state == CLOSED else (),
     )
+
+
+def _with_last_rounds(connection: Connection, user_id: int, duel_uid: str) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return the duel with its last round, and once more with the one before; the round's columns may be empty."""
+    rows = connection.execute(_duel, {"duel_uid": duel_uid, "user_id": user_id}).all()
+    if not rows:
+        raise NotFoundError("You have no such duel.")
+    return rows
 
 
 def _state(duel: Row[*tuple[Any, ...]], needed: int) -> State:
@@ -266,9 +273,9 @@ def _round_view(
     row: Row[*tuple[Any, ...]], visible: Sequence[Row[*tuple[Any, ...]]], typed: str
 ) -> RoundView:
     image_of = {image.id: image for image in visible}
-    left, right = image_of[row.left_image_id], image_of[row.right_image_id]
-    prompt = typed if row.gold_pair_id is None else left.prompt
-    return RoundView(row.uid, prompt, Shown(left.token, left.sha256), Shown(right.token, right.sha256))
+    left, right = image_of[row.round_left_image_id], image_of[row.round_right_image_id]
+    prompt = typed if row.round_gold_pair_id is None else left.prompt
+    return RoundView(row.round_uid, prompt, Shown(left.token, left.sha256), Shown(right.token, right.sha256))
 
 
 def _ahead(
@@ -280,8 +287,8 @@ def _ahead(
     """
     pool = [row for row in visible if row.state == READY]
     aside: list[Row[*tuple[Any, ...]]] = []
-    if pool and current is not None and not current.gold:
-        aside = [row for row in visible if row.state == ASIDE and row.created_at <= current.shown_at]
+    if pool and current is not None and not current.round_gold:
+        aside = [row for row in visible if row.state == ASIDE and row.created_at <= current.round_shown_at]
         if sum(row.origin == LISTED for row in aside) < 2:  # of a pair both, or none
             aside = [row for row in aside if row.origin != LISTED]
         # By their random addresses: the order in which the two of a list were made would tell.

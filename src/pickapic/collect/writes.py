@@ -6,9 +6,9 @@
     writes.send()
 
 PostgreSQL runs them as parts of one `WITH` (https://www.postgresql.org/docs/current/queries-with.html, "Data-
-Modifying Statements in WITH"): all see the data as it was before, in no order that counts, and no row may be changed twice. So what is added
-must not need what was added before it, and nothing is read in between that it would change. SQLite knows no such
-statement, and no messages: there each change is made when it is added.
+Modifying Statements in WITH"): all see the data as it was before, they run in no order that counts, and no row may be
+changed twice. So what is added must not need what was added before it, and nothing is read in between that it would
+change. SQLite knows no such statement, and no messages: there each change is made when it is added.
 """
 
 from __future__ import annotations

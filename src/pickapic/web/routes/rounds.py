@@ -103,11 +103,10 @@ def _pick(
         session_key=person.session_key,
         delivered=service.deliveries,
     )
-    if may_wait:
-        missing = views.waits_for(connection, user_id, duel_uid)
-        if missing.needed:
-            return missing
-    return views.view(connection, user_id, duel_uid, now())
+    view = views.view(connection, user_id, duel_uid, now())
+    if may_wait and view.needed:
+        return views.Wait(view.duel_id, view.duel_uid, view.needed, view.standing)
+    return view
 
 
 def _skip(
