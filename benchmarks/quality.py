@@ -31,12 +31,12 @@ from pickapic.collect.quality.norms import Kind, Norms, fit, stage_of
 from pickapic.collect.quality.policy import Policy
 from pickapic.collect.quality.risk import Risk, assess
 from pickapic.miniature.models import MODELS
-from pickapic.miniature.people import Person, Population
+from pickapic.miniature.people import SLIPS, Person, Population
 from pickapic.records import ImageFacts, Pick
 
 CARELESS = 0.30
 GOLD_SHARE = 0.07
-GOLD_PASS = 0.97
+GOLD_PASS = 1 - SLIPS
 BETWEEN_SECONDS = 0.2
 VOTERS_A_MODEL = 5
 NAMES = tuple(model.name for model in MODELS)

@@ -3,15 +3,19 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import obstore
 import pytest
 from sqlalchemy import insert, select, update
 
 from crowd import START, add_duel, add_images, add_rounds, add_user
 from pickapic.collect import risks
 from pickapic.collect.counting import standing_picks
+from pickapic.collect.export import Rules, export
 from pickapic.collect.quality import Policy, fingerprint
-from pickapic.collect.tables import marks, rounds, users
+from pickapic.collect.tables import images, marks, rounds, users
 from pickapic.collect.tables import risks as risks_table
+from pickapic.dataset.read import read
+from pickapic.storage.blobs import open_store, path_of
 
 PEOPLE, ANSWERS = 40, 60
 POLICY = Policy()
@@ -199,3 +203,31 @@ def test_gold_rounds_do_not_count(filled, played):
     gold = sum(one.gold is not None for _, sitting in played for one in sitting)
     answered = filled.read(lambda c: len(c.execute(select(rounds.c.id).where(standing_picks(None))).all()))
     assert answered == PEOPLE * ANSWERS - gold < PEOPLE * ANSWERS
+
+
+def test_an_export_follows_the_policy(filled, played, database_url, tmp_path):
+    store = open_store(str(tmp_path / "images"))
+    for image in filled.rows(images):
+        obstore.put(store, path_of(image.sha256), b"\xff\xd8" + image.sha256.encode())
+
+    def run(policy):
+        return export(
+            database_url,
+            str(tmp_path / "images"),
+            tmp_path / "out",
+            secret="a secret of forty characters, more or less",
+            rules=Rules(policy),
+        )
+
+    gold = sum(one.gold is not None for _, sitting in played for one in sitting)
+    everybody = run(None)
+    assert everybody.rows == PEOPLE * ANSWERS - gold
+    assert [item.count for item in everybody.left_out] == [gold]
+    judged = run(POLICY)
+    doubted = {user for user, row in stored(filled).items() if row.score >= POLICY.exclude}
+    assert (judged.added, judged.removed) == (0, everybody.rows - judged.rows)
+    assert len(set(read(tmp_path / "out", ["user_id"])["user_id"].to_pylist())) == PEOPLE - len(doubted)
+    assert judged.rows + sum(item.count for item in judged.left_out) == PEOPLE * ANSWERS
+    lenient = run(replace(POLICY, exclude=101.0))
+    assert (lenient.rows, lenient.removed) == (everybody.rows, 0)
+    assert run(POLICY).rows == judged.rows
