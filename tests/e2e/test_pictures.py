@@ -95,7 +95,7 @@ def test_a_reported_picture_goes_and_never_comes_again(duel: DuelPage, collectio
     duel.write(prompt)
     duel.answer("1")
     page = duel.page
-    token, other = duel.tokens()
+    token, _ = duel.tokens()
     page.click("#more")
     page.get_by_role("group", name="Left picture").get_by_role("menuitem", name="Report").click()
     dialog = page.get_by_role("dialog", name="What is wrong with the left picture?")
