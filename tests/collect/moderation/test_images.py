@@ -220,6 +220,7 @@ def test_pictures_of_the_miniature_world_are_fit(pictures):
     assert max(one.unfit for one in found) < 0.5
 
 
+@pytest.mark.slow
 def test_nothing_of_this_is_loaded_by_the_web():
     code = (
         "import sys, pickapic.web.app, pickapic.collect.duel, pickapic.collect.moderation.blocked\n"

@@ -27,19 +27,18 @@ def test_there_is_enough_to_test_with():
     assert len(set(BENIGN)) >= 230
 
 
-@pytest.mark.parametrize("prompt", EVASIONS, ids=ascii)
-def test_a_listed_word_is_found_however_it_is_written(index, prompt):
-    assert judge(prompt, index).decision != "allow"
+def test_a_listed_word_is_found_however_it_is_written(index):
+    assert [prompt for prompt in EVASIONS if judge(prompt, index).decision == "allow"] == []
 
 
-@pytest.mark.parametrize("prompt", EVASIONS, ids=ascii)
-def test_it_is_found_inside_a_longer_prompt_too(index, prompt):
-    assert judge(f"oil painting of a castle, {prompt}, 8k, highly detailed", index).decision != "allow"
+def test_it_is_found_inside_a_longer_prompt_too(index):
+    longer = [f"oil painting of a castle, {prompt}, 8k, highly detailed" for prompt in EVASIONS]
+    assert [prompt for prompt in longer if judge(prompt, index).decision == "allow"] == []
 
 
-@pytest.mark.parametrize("prompt", BENIGN, ids=ascii)
-def test_what_only_looks_like_it_is_allowed(index, prompt):
-    assert judge(prompt, index).reasons == ()
+def test_what_only_looks_like_it_is_allowed(index):
+    verdicts = {prompt: judge(prompt, index) for prompt in BENIGN}
+    assert {prompt: verdict for prompt, verdict in verdicts.items() if verdict.reasons} == {}
 
 
 def test_all_that_is_benign_may_stand_in_one_prompt(index):

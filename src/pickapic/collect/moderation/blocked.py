@@ -1,7 +1,7 @@
 """The list of images that are never shown again, and what becomes of those that are there when one is added.
 
-Workers read the list now and then (`images.BLOCKED_SECONDS`) and flag what is near to it; an image that was
-finished in those seconds, or before, is found when its like is blocked.
+Workers read the list now and then (`images.BLOCKED_SECONDS`) and flag what is near to it. What was recorded before
+an image is blocked is searched then; what a worker inspects by its old list after that passes.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from typing import Literal
 from pickapic.collect.moderation.ages import ages_below
 from pickapic.collect.moderation.categories import CATEGORIES, Decision, Weight
 from pickapic.collect.moderation.folding import (
-    Piece,
     dense_text,
     fold,
     is_dense,
@@ -315,6 +314,3 @@ def _fits(wanted: Letters, goes_on: bool, letters: Letters) -> bool:
     if not (letters.key.startswith(wanted.key) if goes_on else letters.key == wanted.key):
         return False
     return wanted.at(0, letters.runs)
-
-
-__all__ = ["Piece", "Reason", "Verdict", "judge", "open_index"]
