@@ -21,6 +21,8 @@ from player import Player
 from playwright.sync_api import Browser, Page, expect
 from stored_rounds import Collection
 
+from pickapic.collect.quality.policy import Policy, fingerprint
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DOCS = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -47,18 +49,24 @@ TOO_SMALL = """() => [...document.querySelectorAll("button, .tabs a, .plain, sel
 
 
 @pytest.fixture(scope="module")
-def boss(browser: Browser, own_collection: Collection) -> Iterator[dict]:
-    """Cookies of an admin, of a collection with something on every page."""
+def staffed(browser: Browser, own_collection: Collection) -> Iterator[tuple[dict, int]]:
+    """Cookies of an admin of a collection with something on every page; and a doubtful user."""
     context = browser.new_context()
     player = Player(context, own_collection)
     me = context.request.get(f"{own_collection.address}/api/v1/me").json()["user_id"]
     _command(own_collection, "role", str(me), "admin")
-    _fill(browser, own_collection, player)
-    yield context.storage_state()
+    doubtful = _fill(browser, own_collection, player)
+    yield context.storage_state(), doubtful
     context.close()
 
 
-def _fill(browser: Browser, collection: Collection, player: Player) -> None:
+@pytest.fixture
+def boss(staffed: tuple[dict, int]) -> dict:
+    """Cookies of an admin."""
+    return staffed[0]
+
+
+def _fill(browser: Browser, collection: Collection, player: Player) -> int:
     for prompt in ("a red fox on the beach, watercolor", "an owl on top of a house in the snow"):
         player.play(prompt, ["?"] * (40 if WISH else 4))
     context = browser.new_context()
@@ -67,16 +75,19 @@ def _fill(browser: Browser, collection: Collection, player: Player) -> None:
     user = context.request.get(f"{collection.address}/api/v1/me").json()["user_id"]
     collection.change("UPDATE users SET status = 'active' WHERE id = ?", user)
     collection.change(
-        "INSERT INTO risks (user_id, score, reasons, picks, policy, computed_at) VALUES (?, 93.5, ?, 48, 'p', "
-        "'2026-01-01') ON CONFLICT (user_id) DO UPDATE SET score = 93.5, reasons = excluded.reasons",
+        # Of a time to come, so that nobody computes it anew.
+        "INSERT INTO risks (user_id, score, reasons, picks, policy, computed_at) VALUES (?, 93.5, ?, 48, ?, "
+        "'2099-01-01') ON CONFLICT (user_id) DO UPDATE SET score = 93.5, reasons = excluded.reasons",
         user,
         json.dumps(REASONS),
+        fingerprint(Policy()),
     )
     collection.change(
         "INSERT INTO prompt_reviews (uid, user_id, typed, digest, reasons, state, created_at) "
-        "VALUES ('review', ?, ?, x'00', '[]', 'waiting', '2026-01-01')",
+        "VALUES ('review', ?, ?, x'00', ?, 'waiting', '2026-01-01')",
         user,
         f"a queen in prison {SCRIPT}",
+        json.dumps([{"category": "violence", "decision": "review", "found": "prison", "part": "prompt"}]),
     )
     for image in other.images()[:2]:
         other._call(
@@ -89,6 +100,7 @@ def _fill(browser: Browser, collection: Collection, player: Player) -> None:
         f"RuntimeError: out of memory {SCRIPT}",
     )
     context.close()
+    return user
 
 
 def _command(collection: Collection, *arguments: str) -> None:
@@ -107,7 +119,8 @@ def desk(new_page: Callable[..., Page], boss: dict, own_collection: Collection) 
     page = new_page(**DEVICES["desktop"], storage_state=boss)
     complaints = _heard(page)
     yield page
-    assert complaints == []
+    # Chromium itself reports the file that is refused.
+    assert [text for text in complaints if "422" not in text] == []
 
 
 def _heard(page: Page) -> list[str]:
@@ -120,11 +133,15 @@ def _heard(page: Page) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_page_fits_and_can_be_used_by_all(
-    device: str, scheme: str, new_page: Callable[..., Page], boss: dict, own_collection: Collection
+    device: str,
+    scheme: str,
+    new_page: Callable[..., Page],
+    staffed: tuple[dict, int],
+    own_collection: Collection,
 ) -> None:
+    boss, doubtful = staffed
     page = new_page(**DEVICES[device], color_scheme=scheme, storage_state=boss)
     complaints = _heard(page)
-    ((doubtful,),) = own_collection.read("SELECT user_id FROM risks WHERE score = 93.5")
     pages = {
         name: f"/admin/{name}"
         for name in ("users", "reports", "reviews", "gold", "generators", "jobs", "exports", "decisions")
@@ -135,11 +152,12 @@ def test_every_page_fits_and_can_be_used_by_all(
         answer = page.goto(own_collection.address + path)
         assert answer is not None
         assert answer.status == 200, path
-        _look(page, f"admin-{name}-{device}-{scheme}")
+        # Axe takes a second a page: each colour and each size once.
+        _look(page, f"admin-{name}-{device}-{scheme}", axe=(device == "phone") == (scheme == "dark"))
     assert complaints == []
 
 
-def _look(page: Page, name: str) -> None:
+def _look(page: Page, name: str, axe: bool) -> None:
     page.evaluate(
         "Promise.all([...document.images].map((image) => { image.loading = 'eager'; return image.decode(); }))"
     )
@@ -149,6 +167,8 @@ def _look(page: Page, name: str) -> None:
     assert page.evaluate(POKES_OUT) == [], name
     assert page.evaluate(TOO_SMALL) == [], name
     assert "taken" not in page.title(), name
+    if not axe:
+        return
     found = Axe().run(page).response["violations"]
     said = [(one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"]) for one in found]
     assert [one for one in found if one["impact"] in ("serious", "critical")] == [], (name, said)

@@ -1,18 +1,24 @@
 """The administration: who may see what, and what its forms do."""
 
+import io
 import json
+import struct
+import zlib
 from datetime import UTC, datetime
 
 import pytest
 from administration import FORM, filled, routes, send, staff
+from PIL import Image
 from sqlalchemy import insert, select, update
 
 from pickapic.collect import bans, decisions
 from pickapic.collect.moderation import reviews
+from pickapic.collect.moderation.words import Reason
 from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.tables import (
     blocked_images,
     duels,
+    gold_pairs,
     images,
     jobs,
     prompt_reviews,
@@ -220,11 +226,13 @@ def test_a_prompt_in_review_is_decided_for_everybody(on):
         moderator, person = await staff(site, "moderator"), await site.person()
         for typed in (f"a cat {SCRIPT}", "a dog"):
             prompt = parse_prompt(typed, 500)
-            error = reviews.ReviewError(person.user_id, typed, reviews.digest_of(prompt), ())
+            reasons = (Reason("violence", "review", f"found {SCRIPT}"),)
+            error = reviews.ReviewError(person.user_id, typed, reviews.digest_of(prompt), reasons)
             await site.service.database.write(reviews.hold, error, now())
         page = (await moderator.get("/admin/reviews")).text
         assert SCRIPT not in page
         assert "a cat &lt;script&gt;" in page
+        assert "violence: found &lt;script&gt;" in page
         first, second = await site.rows(prompt_reviews)
         assert (await send(moderator, f"/admin/reviews/{first.uid}/approve")).status_code == 303
         assert (await send(moderator, f"/admin/reviews/{second.uid}/refuse", reason="no")).status_code == 303
@@ -400,5 +408,66 @@ def test_no_page_needs_a_script_of_another_place_or_in_itself(on, path):
         assert reply.text.count("<script") == 1
         assert '<script type="module" src="/static/admin.js">' in reply.text
         assert reply.headers["cache-control"] == "no-store"
+
+    on(play)
+
+
+def picture(colour, size=(48, 32), kind="PNG"):
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+async def upload(admin, first, second, **fields):
+    form = {"caption": "a red square", "better": "second", **fields}
+    files = {"first": ("a.png", first), "second": ("b.webp", second)}
+    return await admin.client.post(
+        "/admin/gold", data=form, files=files, headers={**admin.csrf(), "Accept": "application/json"}
+    )
+
+
+def test_a_gold_pair_is_uploaded_shown_and_retired(on):
+    async def play(site):
+        admin = await staff(site, "admin")
+        good, bad = picture("red", kind="WEBP"), picture("grey")
+        assert (await upload(admin, bad, good, caption=f"a square {SCRIPT}")).status_code == 303
+        (pair,) = await site.rows(gold_pairs)
+        assert (pair.state, pair.added_by) == ("active", admin.user_id)
+        for role, colour in (("better", (255, 0, 0)), ("worse", (128, 128, 128))):
+            reply = await admin.get(f"/admin/gold/{pair.uid}/{role}")
+            assert reply.headers["content-type"] == "image/png"
+            with Image.open(io.BytesIO(reply.content)) as image:
+                assert all(abs(a - b) < 5 for a, b in zip(image.getpixel((5, 5)), colour, strict=True))
+        page = (await admin.get("/admin/gold")).text
+        assert SCRIPT not in page
+        assert "a square &lt;script&gt;" in page
+        assert (await send(admin, f"/admin/gold/{pair.uid}/retire")).status_code == 303
+        assert [row.state for row in await site.rows(gold_pairs)] == ["retired"]
+
+    on(play)
+
+
+def test_what_is_no_picture_or_too_large_is_refused_before_it_is_decoded(on):
+    async def play(site):
+        admin, person = await staff(site, "admin"), await site.person()
+        fine = picture("red")
+        header = b"IHDR" + struct.pack(">II", 65535, 65535) + fine[24:29]
+        bomb = fine[:12] + header + struct.pack(">I", zlib.crc32(header)) + fine[33:]
+        for wrong, said in (
+            (b"<svg onload=alert(1)>", "cannot be read"),
+            (fine[:60], "cannot be read"),
+            (bomb, "more pixels"),
+            (fine, "the same file"),
+        ):
+            reply = await upload(admin, fine, wrong)
+            assert (reply.status_code, said in reply.text) == (422, True), reply.text
+        reply = await upload(admin, fine, picture("grey"), caption=" ")
+        assert reply.status_code == 422
+        large = await admin.client.post(
+            "/admin/gold", content=b"x", headers={**admin.csrf(), "Content-Length": str(17 << 20)}
+        )
+        assert large.status_code == 413
+        assert (await upload(person, fine, picture("grey"))).status_code == 404
+        assert await site.rows(gold_pairs) == []
 
     on(play)

@@ -45,9 +45,10 @@ if (overview) {
     overview.dataset.follow,
     (numbers) => {
       stale.hidden = true;
-      const top = Math.max(...numbers.minutes);
-      writeAll({ ...numbers, rate: numbers.minutes.at(-2), top });
-      const points = numbers.minutes.map((n, i) => `${i * 10},${(76 - (n / Math.max(top, 1)) * 72).toFixed(1)}`);
+      const minutes = numbers.minutes.slice(0, -1);
+      const top = Math.max(...minutes);
+      writeAll({ ...numbers, rate: minutes.at(-1), top });
+      const points = minutes.map((n, i) => `${i * 10},${(76 - (n / Math.max(top, 1)) * 72).toFixed(1)}`);
       document.querySelector("#spark").setAttribute("points", points.join(" "));
     },
     () => (stale.hidden = false),
