@@ -35,7 +35,9 @@ def combined(points: Iterable[float]) -> float:
     As if each were the chance that the person does not look, and all were independent. More of any never
     lowers the score; two doubts of 30 make 51.
     """
-    return round(100 * (1 - math.prod(1 - min(100.0, max(0.0, one)) / 100 for one in points)), 1)
+    # In one order, so that rounding is the same for every order they come in.
+    cleared = (1 - min(100.0, max(0.0, one)) / 100 for one in sorted(points))
+    return round(100 * (1 - math.prod(cleared)), 1)
 
 
 def to_json(reasons: Iterable[Reason]) -> str:
