@@ -18,17 +18,18 @@ class Plain:
 
     honours = Honours(guidance_scale=False, negative_prompt=False, steps=False)
 
-    def __init__(self, name: str = "plain", failures: int = 0, mode: str = "RGB") -> None:
+    def __init__(self, name: str = "plain", failures: int = 0, mode: str = "RGB", size=(32, 32)) -> None:
         self.name = name
         self._failures = failures
         self._mode = mode
+        self._size = tuple(size)
 
     def generate(self, request):
         if self._failures:
             self._failures -= 1
             raise RuntimeError("out of memory")
         colour = request.seeds[0] % 256
-        pixels = Image.new("RGB", (32, 32), (colour, 255 - colour, 0)).convert(self._mode)
+        pixels = Image.new("RGB", self._size, (colour, 255 - colour, 0)).convert(self._mode)
         pixels.info["comment"] = b"made by plain"
         return (GeneratedImage(pixels, request.seeds[0], None, None, None),)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from loop_player import EVERYTHING, finished
 from sqlalchemy import select
 
 from databases import KINDS
@@ -15,16 +16,6 @@ from pickapic.collect import duel, images, jobs, users, views
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
-
-
-class Everything:
-    """Holds all there is."""
-
-    def __contains__(self, thing: object) -> bool:
-        return True
-
-
-EVERYTHING = Everything()
 
 
 class Hands:
@@ -98,23 +89,6 @@ class Hands:
 
     def rows(self, table=rounds):
         return self.read(lambda connection: connection.execute(select(table).order_by(table.c.id)).all())
-
-
-def finished(job: jobs.Job, same: bool = False) -> images.Finished:
-    return images.Finished(
-        job_id=job.id,
-        duel_id=job.duel_id,
-        sha256=f"{0 if same else job.id:064x}",
-        width=256,
-        height=256,
-        model=job.order.generator,
-        prompt=job.order.prompt,
-        negative_prompt=job.order.negative_prompt,
-        seed=job.order.seed,
-        guidance_scale=job.order.guidance_scale,
-        steps=job.order.steps,
-        scheduler=None,
-    )
 
 
 @pytest.fixture(params=KINDS)
