@@ -38,12 +38,14 @@ CHOSEN = {
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
 DEVICES = {"phone": PHONE, "tablet": TABLET, "desktop": DESKTOP}
 LANGUAGES = {"en": "ltr", "he": "rtl"}
+SCHEMES = ("light", "dark")
 PROMPTS = (
     "a red fox on the beach, watercolor",
     "an owl on top of a house in the snow",
     "a panda in a meadow [blurry]",
 )
-TOO_SMALL = """() => [...document.querySelectorAll("button, summary, .links a, .plain, .primary, .quiet, .wordmark, .field")]
+TOO_SMALL = """() => [...document.querySelectorAll(
+        "button, summary, .links a, .plain, .primary, .quiet, .wordmark, .field")]
     .filter((element) => element.checkVisibility() && !element.closest(".sr, .skip-link"))
     .filter((element) => {
         const box = element.getBoundingClientRect();
@@ -87,9 +89,19 @@ def _opened(
     return page
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("device", DEVICES)
+# Colours and words do not depend on the width: in between, two looks are enough.
+LOOKS = [
+    *(
+        (device, scheme, language)
+        for device in ("phone", "desktop")
+        for scheme in SCHEMES
+        for language in LANGUAGES
+    ),
+    *(("tablet", scheme, language) for scheme, language in zip(SCHEMES, LANGUAGES, strict=True)),
+]
+
+
+@pytest.mark.parametrize(("device", "scheme", "language"), LOOKS)
 def test_every_page_fits_and_can_be_used_by_all(
     device: str,
     scheme: str,
@@ -112,11 +124,10 @@ def test_every_page_fits_and_can_be_used_by_all(
     look("me", "/me")
     page.click("#forget summary")
     page.mouse.move(0, 0)
-    _look(page, f"delete-{device}-{scheme}-{language}", language, axe=True)
+    _look(page, f"delete-{device}-{scheme}-{language}", language)
     for name, path in (("about", "/about"), ("terms", "/terms"), ("share", shared), ("docs", "/docs")):
         look(name, path)
     look("lost", "/nowhere", 404)
-    page.click(".shared summary") if page.locator(".shared summary").count() else None
     assert [text for text in page.complaints if "404" not in text] == []
 
 
@@ -141,7 +152,7 @@ def test_the_pages_of_somebody_signed_out(
     assert page.complaints == []
 
 
-def _look(page: Page, name: str, language: str, axe: bool = True) -> None:
+def _look(page: Page, name: str, language: str) -> None:
     assert page.get_attribute("html", "lang") == language, name
     assert page.get_attribute("html", "dir") == LANGUAGES[language], name
     page.evaluate(
@@ -153,7 +164,7 @@ def _look(page: Page, name: str, language: str, axe: bool = True) -> None:
     assert page.evaluate(TOO_SMALL) == [], name
     if WISH:
         _keep(page, name)
-    if axe:
+    if "tablet" not in name:
         found = Axe().run(page).response["violations"]
         said = [
             (one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"]) for one in found
