@@ -21,7 +21,7 @@ def test_the_screen_comes_before_what_is_made_ahead(hands):
 
 
 def test_one_user_with_a_hundred_prompts_does_not_hold_back_another(hands):
-    hands.settings = hands.settings.model_copy(update={"prompts_per_minute": 1000})
+    hands.settings = hands.settings.model_copy(update={"prompts_per_minute": 1000, "jobs_per_user": 1000})
     greedy, modest = hands.guest(), hands.guest()
     for number in range(100):
         hands.start(greedy, f"greedy {number}")
@@ -40,7 +40,7 @@ def test_one_user_with_a_hundred_prompts_does_not_hold_back_another(hands):
 
 
 def test_credit_does_not_pile_up_while_somebody_is_away(hands):
-    hands.settings = hands.settings.model_copy(update={"prompts_per_minute": 1000})
+    hands.settings = hands.settings.model_copy(update={"prompts_per_minute": 1000, "jobs_per_user": 1000})
     early, late = hands.guest(), hands.guest()
     for _ in range(20):
         hands.start(early, "early")
