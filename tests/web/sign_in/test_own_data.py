@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_site import LiveSite, Visitor, sign_in
 
+from live_site import LiveSite, Visitor, sign_in
 from pickapic.collect.tables import duels, identities, images, jobs, marks, rounds, sessions, users
 from pickapic.web import archive as archives
 from pickapic.web.routes import me as routes
@@ -35,21 +35,10 @@ def test_the_export_has_everything_each_with_its_purpose(site, providers, ada):
     kept = {name: json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")}
     assert set(kept) == {
         f"{name}.json"
-        for name in [
-            "account",
-            "identities",
-            "consents",
-            "sessions",
-            "marks",
-            "prompts",
-            "reviews",
-            "picks",
-            "images",
-            "reports",
-            "downloads",
-            "shares",
-            "trust",
-        ]
+        for name in (
+            *("account", "identities", "consents", "sessions", "marks", "prompts", "reviews", "picks"),
+            *("images", "reports", "downloads", "shares", "trust"),
+        )
     }
     assert all(content["purpose"] for content in kept.values())
     assert "README.txt" in archive.namelist()

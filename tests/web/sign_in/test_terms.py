@@ -59,7 +59,7 @@ def test_the_terms_say_what_the_settings_do(site, ada):
     hebrew = ada.get("/terms", headers={"accept-language": "he"}).text
     assert '<div lang="he" dir="rtl">' in hebrew
     assert "תנאים ופרטיות" in hebrew
-    assert "<table>" in hebrew
+    assert hebrew.count("<li>") == english.count("<li>") > 15
 
 
 def test_every_language_has_the_same_places():
@@ -69,7 +69,7 @@ def test_every_language_has_the_same_places():
     for text in texts.values():
         for name in ("mark_days", "session_days", "free_picks", "providers", "#anonymise", "#remove"):
             assert text.count("{" + name + "}") == texts["en"].count("{" + name + "}") > 0
-        assert text.count("\n| ") == texts["en"].count("\n| ")
+        assert text.count("\n- ") == texts["en"].count("\n- ")
         assert "77" in render(text, remove)
         assert "{" not in render(text, remove)
 
