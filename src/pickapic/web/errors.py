@@ -123,7 +123,8 @@ async def _http(request: Request, error: HTTPException) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     code = _CODES.get(error.status_code, phrase.lower().replace(" ", "_"))
     is_lost = error.detail == "Not Found"
-    message = language_of(request).text("There is no such address.") if is_lost else str(error.detail)
+    language = language_of(request)
+    message = language.text("There is no such address.") if is_lost else language.text(str(error.detail))
     return answer(request, error.status_code, code, message, error.headers)
 
 

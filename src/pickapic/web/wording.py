@@ -37,7 +37,10 @@ REFUSALS = {
     "LimitError": 0,
     "ForbiddenError": 1,
     "translatable": 0,
+    "HTTPException": 1,
 }
+# Here a number in the sentence is not worth a template of its own: what is no literal stays English.
+LOOSE = frozenset({"HTTPException"})
 # Methods of `languages.Language`, called with a literal.
 SPOKEN = {"text": 1, "markup": 1, "number": 2, "number_markup": 2}
 # A refusal that is passed on, or made from what a judgement said, has its template here.
@@ -152,7 +155,7 @@ def _in_module(path: Path) -> Iterator[Found]:
                 text = _literal(template, constants)
                 if text is not None:
                     yield Found(text, _place(path))
-                elif not _stands_elsewhere(template):
+                elif name not in LOOSE and not _stands_elsewhere(template):
                     where = f"{_place(path)}:{template.lineno}"
                     raise InputError(
                         f"{where}: the words of {name} must be a literal, so that they can be translated"
