@@ -61,6 +61,17 @@ def test_a_ban_ends_duels_and_cancels_what_is_queued_of_this_user_alone(hands, p
     assert (again.duels_closed, again.jobs_cancelled) == (0, 0)
 
 
+def test_who_is_banned_starts_nothing_whatever_their_session_remembers(hands, people):
+    person = people["person"]
+    hands.write(bans.ban, people["admin"], person, "a script", hands.now)
+    with pytest.raises(ForbiddenError) as refused:
+        hands.start(person)
+    assert refused.value.code == "banned"
+    assert states(hands, duels, person) == states(hands, jobs_table, person) == []
+    hands.write(bans.unban, people["admin"], person, "a mistake", hands.now)
+    hands.start(person)
+
+
 def test_exclude_trust_and_unban_only_change_the_mark(hands, people):
     person = people["person"]
     uid = hands.start(person)

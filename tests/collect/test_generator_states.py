@@ -60,8 +60,9 @@ def test_all_off_is_a_clear_refusal(hands):
     for choice in CHOICES:
         switch(hands, choice.name, False)
     assert drawn(hands) == {}
+    hands.settings = hands.settings.model_copy(update={"generators": ()})
     with pytest.raises(ConflictError, match="all models are switched off"):
-        hands.read(generator_states.available, CHOICES)
+        hands.start(hands.guest())
 
 
 def test_an_unknown_name_and_an_impossible_weight_are_refused(hands):

@@ -14,7 +14,7 @@ from random import Random
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from pickapic.collect import decisions
-from pickapic.collect.refusals import ConflictError, NotFoundError
+from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import duels, generator_states, jobs
 from pickapic.records import InputError
 from pickapic.settings import GeneratorChoice
@@ -40,7 +40,7 @@ _changed = select(generator_states)
 def effective(connection: Connection, choices: Sequence[GeneratorChoice]) -> tuple[GeneratorChoice, ...]:
     """Return those of the settings' `choices` that may be drawn, with the weights that hold now.
 
-    None, if all are switched off or weigh nothing: then nothing can be ordered (see `available`).
+    None, if all are switched off or weigh nothing: then nothing can be ordered, and `duel.start` says so.
     """
     rows = {row.name: row for row in connection.execute(_changed)}
     if not rows:
@@ -54,20 +54,6 @@ def effective(connection: Connection, choices: Sequence[GeneratorChoice]) -> tup
         if weight > 0:
             drawn.append(choice if weight == choice.weight else replace(choice, weight=weight))
     return tuple(drawn)
-
-
-def available(connection: Connection, choices: Sequence[GeneratorChoice]) -> tuple[GeneratorChoice, ...]:
-    """Return `effective`, for what is to begin now.
-
-    Raises:
-        ConflictError: there is none.
-    """
-    found = effective(connection, choices)
-    if not found:
-        raise ConflictError(
-            "No pictures can be made at the moment: all models are switched off. Please try again later."
-        )
-    return found
 
 
 def states(connection: Connection, choices: Sequence[GeneratorChoice]) -> list[GeneratorState]:
