@@ -106,6 +106,12 @@ class Guest:
         duel = self.post("/api/v1/duels", {"prompt": prompt}).json()
         return self.ready(duel["duel_id"])
 
+    def pick(self, duel, answer):
+        """Fetch both images, then answer, as a page does."""
+        for image in duel["round"]["images"]:
+            self.client.get(image["url"])
+        return self.post(f"/api/v1/rounds/{duel['round']['round_id']}/pick", {"pick": answer})
+
     def ready(self, duel_id):
         for _ in range(20):
             duel = self.client.get(f"/api/v1/duels/{duel_id}?wait=10").json()
@@ -136,7 +142,7 @@ def test_kill_9_between_and_during_picks_loses_and_doubles_nothing(run, guest, t
                 duel = duel or person.start(f"a cat number {number}")
                 round_id = duel["round"]["round_id"]
                 answer = ("left", "right", "tie")[len(round_id + str(number)) % 3]
-                reply = person.post(f"/api/v1/rounds/{round_id}/pick", {"pick": answer})
+                reply = person.pick(duel, answer)
                 if reply.status_code == 200:
                     with lock:
                         promised[round_id] = answer
