@@ -1,8 +1,8 @@
 """The terms: shown in the reader's language, agreed to by version, asked again when they change."""
 
 import pytest
-from live_site import LiveSite, Visitor, sign_in, words_of
 
+from live_site import LiveSite, Visitor, sign_in, words_of
 from pickapic.collect.tables import consents
 from pickapic.records import InputError
 from pickapic.settings import load_settings
