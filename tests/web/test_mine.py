@@ -142,6 +142,7 @@ def test_errors_are_pages_for_browsers_and_json_for_programs(on):
 
 def test_every_page_is_made_in_a_moment(on):
     """By the processor's clock, which does not count what other processes do."""
+
     async def play(site):
         person = await site.person()
         await _play(site, person, 30)
