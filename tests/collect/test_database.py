@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import users
@@ -87,3 +88,49 @@ def test_a_lost_connection_is_noticed_by_nobody(hands, database_url):
     for work in (hands.read, hands.write):
         assert hands.runner.run(cut()) >= 1
         assert work(lambda connection: connection.execute(select(users.c.id)).scalar()) == user
+
+
+def test_what_is_written_together_succeeds_and_fails_alone(hands):
+    """Forty at once: each gets its own result; refusals and faults of some are not felt by the others."""
+
+    def work(connection, number):
+        if number % 10 == 3:
+            raise InputError(f"{number} may not")
+        new = insert(users).values(kind=f"person {number}", created_at=hands.now)
+        key = connection.execute(new.returning(users.c.id)).scalar_one()
+        if number == 25:
+            connection.execute(insert(users).values(id=key, kind="twin", created_at=hands.now))
+        return number
+
+    async def all_at_once():
+        writes = [hands.database.write_together(work, number) for number in range(40)]
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    results = hands.runner.run(all_at_once())
+    for number, result in enumerate(results):
+        if number % 10 == 3:
+            assert isinstance(result, InputError)
+            assert str(result) == f"{number} may not"
+        elif number == 25:
+            assert isinstance(result, IntegrityError)
+        else:
+            assert result == number
+    stored = {row.kind for row in hands.rows(users)}
+    assert stored == {f"person {number}" for number in range(40) if number % 10 != 3 and number != 25}
+
+
+def test_who_leaves_before_the_result_disturbs_nobody(hands):
+    def work(connection, name):
+        connection.execute(insert(users).values(kind=name, created_at=hands.now))
+        return name
+
+    async def one_leaves():
+        tasks = [asyncio.create_task(hands.database.write_together(work, name)) for name in ("a", "b", "c")]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, left, last = hands.runner.run(one_leaves())
+    assert (first, last) == ("a", "c")
+    assert isinstance(left, asyncio.CancelledError)
+    assert {"a", "c"} <= {row.kind for row in hands.rows(users)}

@@ -44,11 +44,15 @@ async def pick(
     """
     settings = await service.present()
     try:
-        view = await service.database.write(_pick, service, settings, person, round_id, body.pick, wait > 0)
+        view = await service.database.write_together(
+            _pick, service, settings, person, round_id, body.pick, wait > 0
+        )
     except NotShownError:
         if not await _sent_elsewhere(service, person.user_id, round_id):
             raise
-        view = await service.database.write(_pick, service, settings, person, round_id, body.pick, wait > 0)
+        view = await service.database.write_together(
+            _pick, service, settings, person, round_id, body.pick, wait > 0
+        )
     service.metrics.answers.labels(body.pick).inc()
     if isinstance(view, views.Wait):
         view = await next_look(service, person.user_id, view, wait)
