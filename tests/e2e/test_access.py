@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from duel_page import DESK, PHONE, SETTLE_MS, DuelPage
+from duel_page import DESK, PHONE, DuelPage
 from playwright.sync_api import Page, expect
 from stored_rounds import Collection
 
@@ -14,12 +14,13 @@ pytestmark = pytest.mark.browser
 
 GRAVE = ("serious", "critical")
 DIALOGS = ("keys-dialog", "consent-dialog", "report-dialog", "share-dialog")
+ARRIVED = "Promise.allSettled(document.getAnimations().map((moving) => moving.finished)).then(() => null)"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def examine(page: Page, what: str) -> None:
     """No serious or critical finding on what is on screen now."""
-    page.wait_for_timeout(SETTLE_MS)  # colours must not be on their way
+    page.evaluate(ARRIVED)  # colours must not be on their way
     found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": TAGS}).response["violations"]
     grave = [
         (rule["id"], node["target"], node["failureSummary"])

@@ -12,10 +12,13 @@ from stored_rounds import Collection
 pytestmark = pytest.mark.browser
 
 # How both pictures are transformed: [scale, x, y] each, x and y in px.
-LOOK = """() => ["left", "right"].map((side) => {
-    const matrix = new DOMMatrix(getComputedStyle(document.querySelector(`#${side} img`)).transform);
-    return [matrix.a, matrix.e, matrix.f].map((value) => Math.round(value * 10) / 10);
-})"""
+LOOK = """async () => {
+    await Promise.allSettled(document.getAnimations().map((moving) => moving.finished));
+    return ["left", "right"].map((side) => {
+        const matrix = new DOMMatrix(getComputedStyle(document.querySelector(`#${side} img`)).transform);
+        return [matrix.a, matrix.e, matrix.f].map((value) => Math.round(value * 10) / 10);
+    });
+}"""
 # A second tap comes within this time, and a finger is held for longer than this.
 TAPS_MS = 80
 HOLD_MS = 520

@@ -245,3 +245,14 @@ def test_no_address_but_this_server_is_asked(new_page: Callable[..., Page], coll
     duel.end()
     assert asked
     assert [url for url in asked if not url.startswith(collection.address + "/")] == []
+
+
+def test_every_module_is_fetched_at_once(new_page: Callable[..., Page], collection: Collection) -> None:
+    """None is found only when another one asks for it: that would be one more journey on a slow line."""
+    page = new_page()
+    page.goto(collection.address)
+    links = page.eval_on_selector_all("link[rel=modulepreload]", "all => all.map((link) => link.href)")
+    asked = page.evaluate(
+        "performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.endsWith('.js'))"
+    )
+    assert sorted(set(links)) == sorted(set(asked))

@@ -3,22 +3,18 @@
 //   compose -> generating -> compare <-> answered -> waiting -> compare ...
 //   any of them -> revealed (the person ends the duel) -> generating
 //   any of them -> compose (an error; the words are kept)
-//   in auto mode, any of them -> generating (the next prompt)
+//   in auto mode, any of them -> generating
 
-import { t } from "../language.js";
 import * as api from "./api.js";
 import { Auto, ROUNDS } from "./auto.js";
 import { recall } from "./memory.js";
 import { Model, NO_DUEL } from "./model.js";
 import { persist } from "./patience.js";
 import { fetchAhead } from "./pictures.js";
-import { gateOf, problem, problemOf } from "./problems.js";
+import { gateOf, problem, problemOf, words } from "./problems.js";
 import { bring, send, urlOf, waitOf } from "./rounds.js";
 import { roll } from "./starters.js";
 import { Watch } from "./watch.js";
-
-// Nobody judges two pictures in this time: it is the second half of a double click.
-const SETTLE_MS = 200;
 
 export class Duel {
   #model;
@@ -27,7 +23,6 @@ export class Duel {
   #auto;
   #watch = new Watch();
   #showing = ""; // the round on screen, or on its way there
-  #shownAt = 0;
 
   /** `gate` is what stands in the way at the start, or null; `freePicks` is how many rounds a visitor has. */
   constructor({ session, gate, freePicks, onChange }) {
@@ -52,7 +47,7 @@ export class Duel {
   async start(prompt) {
     if (this.model.busy || !this.#model.may("generating")) return;
     if (!prompt.trim()) {
-      this.#model.set({ prompt, problem: problem(t("The prompt is empty: write what the pictures should show.")) });
+      this.#model.set({ prompt, problem: problem(words.empty()) });
       return;
     }
     const visit = this.#watch.leave();
@@ -84,16 +79,12 @@ export class Duel {
     }
   }
 
-  /** Whether an answer would be taken now: left, right, tie, skip, undo. */
   takes(answer) {
-    const { state, undoable, answer: sent } = this.model;
-    if (sent !== null && state === "compare") return false; // the duel is being left
-    if (answer === "undo") return undoable !== null && (state === "compare" || state === "waiting");
-    return state === "compare" && performance.now() - this.#shownAt >= SETTLE_MS;
+    return this.#model.takes(answer);
   }
 
-  /** Answer the round on screen, or undo the one before; `notice` is shown with the round that follows. */
-  async answer(answer, notice = null) {
+  /** Answer the round on screen, or undo the one before. */
+  async answer(answer) {
     if (!this.takes(answer)) return;
     const { state, round, undoable, wait, picks } = this.model;
     const visit = this.#watch.visit;
@@ -103,7 +94,7 @@ export class Duel {
     if (picks + 1 >= ROUNDS) this.#auto.look();
     try {
       const reply = await this.#persist(() => send(answer, roundId, round), visit);
-      await this.#goOn(reply, visit, notice);
+      await this.#goOn(reply, visit);
     } catch (error) {
       if (visit !== this.#watch.visit || (await this.#resync(error, visit))) return;
       this.#model.go(state, { answer: null, wait, notice: problemOf(error) });
@@ -117,12 +108,11 @@ export class Duel {
     const visit = this.#watch.visit;
     await this.#session.run(() => api.report(urlOf(round[side]), reason, note));
     if (visit !== this.#watch.visit || this.model.round !== round) return;
-    const thanks = problem(t("Thank you. A moderator will look at it, and you will not see it again."));
     this.#model.go("answered", { answer: "skip", notice: null });
     try {
       let duel = await this.#persist(() => api.readDuel(this.model.duelId), visit);
       if (duel.round?.round_id === round.id) duel = await this.#persist(() => api.skip(round.id), visit);
-      this.#receive(duel, visit, thanks);
+      this.#receive(duel, visit, problem(words.reported()));
     } catch (error) {
       if (visit === this.#watch.visit) await this.#lost(error);
     }
@@ -130,10 +120,10 @@ export class Duel {
 
   /** End the duel: the models are named. `gate` then stands in the place of the prompt box. */
   async finish(gate = this.model.gate) {
-    const { state, duelId, answer } = this.model;
+    const { duelId, answer } = this.model;
     if (!this.#model.may("revealed") || !duelId) return;
     const visit = this.#watch.leave();
-    this.#model.set({ answer: state === "answered" ? answer : "finish", notice: null });
+    this.#model.set({ answer: answer ?? "finish", notice: null });
     try {
       const last = await this.#persist(() => api.endDuel(duelId), visit);
       const before = await this.#auto.finish();
@@ -145,9 +135,8 @@ export class Duel {
 
   /** Stop waiting for the first two pictures. */
   cancel() {
-    const { duelId } = this.model;
     this.#auto.finish();
-    if (duelId) api.endDuel(duelId).catch(() => {});
+    if (this.model.duelId) api.endDuel(this.model.duelId).catch(() => {});
     this.#fail(null);
   }
 
@@ -162,14 +151,13 @@ export class Duel {
     if (!this.takes("skip")) return;
     const visit = this.#watch.visit;
     this.#model.set({ answer: "next", notice: null });
-    if (await this.#moveOn(visit)) return;
-    const text = t("The next prompt cannot be had just now. This one goes on.");
-    if (visit === this.#watch.visit) this.#model.set({ answer: null, notice: problem(text) });
+    const moved = await this.#moveOn(visit);
+    if (!moved && visit === this.#watch.visit) this.#model.set({ answer: null, notice: problem(words.noNext()) });
   }
 
   // What the server says.
 
-  async #goOn(reply, visit, notice) {
+  async #goOn(reply, visit) {
     if (visit !== this.#watch.visit || !reply) return;
     this.#model.set({ picks: reply.picks });
     if (this.#session.isTrying && reply.picks >= this.#freePicks) {
@@ -177,8 +165,8 @@ export class Duel {
       return;
     }
     this.#auto.prepare(reply.picks);
-    if (this.#auto.isDue(reply.picks) && (await this.#moveOn(visit))) return;
-    this.#receive(reply, visit, notice);
+    const isDue = this.model.answer !== "undo" && this.#auto.isDue(reply.picks);
+    if (!isDue || !(await this.#moveOn(visit))) this.#receive(reply, visit);
   }
 
   /** To the next prompt of auto mode; false where it cannot be had. */
@@ -212,7 +200,7 @@ export class Duel {
       if (!fetchAhead(duel.round)) this.#follow(visit);
       this.#present(duel, visit, notice);
     } else if (duel.state === "failed") {
-      this.#fail(problem(duel.reason || t("These pictures could not be made. Try again, or change a word.")));
+      this.#fail(problem(duel.reason || words.notMade()));
     } else if (duel.state === "closed") {
       this.#reveal([duel]);
     } else {
@@ -243,27 +231,24 @@ export class Duel {
 
   async #present({ round, prompt }, visit, notice) {
     const isWanted = () => visit === this.#watch.visit;
-    const trouble = problem(t("A picture did not arrive. Trying again."));
-    const pair = await bring(round, isWanted, () => this.#model.set({ notice: trouble }));
+    const pair = await bring(round, isWanted, () => this.#model.set({ notice: problem(words.tryingAgain()) }));
     if (!isWanted()) return;
     if (!pair) {
-      this.#fail(problem(t("The pictures did not arrive. Your picks are kept; try the prompt again.")));
+      this.#fail(problem(words.notArrived()));
       return;
     }
-    this.#shownAt = performance.now();
     // The words that these two were made for: a round may have its own.
-    const shown = { id: round.round_id, prompt: round.prompt ?? prompt, ...pair };
+    const shown = { id: round.round_id, prompt: round.prompt ?? prompt, at: performance.now(), ...pair };
     this.#model.go("compare", { round: shown, answer: null, wait: null, notice });
   }
 
   // When something is wrong.
 
   #persist(action, visit) {
-    const lost = t("No connection. Nothing is lost: it goes on by itself when the connection is back.");
     return persist(
       () => this.#session.run(action),
       () => visit === this.#watch.visit,
-      (isLost) => this.#model.set({ notice: isLost ? problem(lost) : null }),
+      (isLost) => this.#model.set({ notice: isLost ? problem(words.noConnection()) : null }),
     );
   }
 
@@ -281,9 +266,9 @@ export class Duel {
 
   /** Show what the server has. */
   async #catchUp(visit) {
-    const elsewhere = problem(t("This round was answered already, maybe in another window."));
     try {
-      this.#receive(await this.#persist(() => api.readDuel(this.model.duelId), visit), visit, elsewhere);
+      const duel = await this.#persist(() => api.readDuel(this.model.duelId), visit);
+      this.#receive(duel, visit, problem(words.elsewhere()));
     } catch (error) {
       if (visit === this.#watch.visit) await this.#lost(error);
     }
@@ -291,16 +276,15 @@ export class Duel {
 
   async #lost(error) {
     if (error.status !== 401) {
-      this.#fail(problem(t("This duel is no longer open. Your picks are kept, and so are your words.")));
+      this.#fail(problem(words.duelGone()));
       return;
     }
     this.#session.lose();
     if (!this.#session.allowsGuests) {
-      const text = t("Your session was lost. Your picks are kept, and so are your words. Please sign in again.");
-      this.#fail(null, { kind: "sign_in", message: text });
+      this.#fail(null, { kind: "sign_in", message: words.signInAgain() });
       return;
     }
-    this.#fail(problem(t("Your session was lost. Your picks are kept. Go again with the same words, as a new guest.")));
+    this.#fail(problem(words.newGuest()));
     await this.#session.signIn().catch(() => {});
   }
 

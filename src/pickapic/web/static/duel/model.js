@@ -11,9 +11,12 @@ const PASSES = {
   revealed: ["generating"],
 };
 
+// Nobody judges two pictures in this time: it is the second half of a double click.
+const SETTLE_MS = 200;
+
 export const NO_DUEL = {
   duelId: null,
-  round: null, // {id, prompt, left, right}: decoded images
+  round: null, // {id, prompt, at, left, right}: decoded images, on screen since `at`
   answer: null, // what was answered and is on its way; "finish" and "next" while the duel is being left
   wait: null, // {state, position, eta, progress}
   notice: null, // a problem, over the pictures
@@ -25,7 +28,7 @@ export const NO_DUEL = {
 export class Model {
   #changed;
 
-  /** `first` are facts to begin with. `changed` is called at every change with all; they are replaced, never altered. */
+  /** `first` are facts to begin with; `changed` is called with all at every change. They are never altered. */
   constructor(first, changed) {
     const { prompt = "", picksBefore = 0 } = recall();
     this.#changed = changed;
@@ -48,6 +51,14 @@ export class Model {
 
   may(state) {
     return state === this.now.state || PASSES[this.now.state].includes(state);
+  }
+
+  /** Whether an answer would be taken now: left, right, tie, skip, undo. */
+  takes(answer) {
+    const { state, round, undoable, answer: sent } = this.now;
+    if (sent !== null && state === "compare") return false; // the duel is being left
+    if (answer === "undo") return undoable !== null && (state === "compare" || state === "waiting");
+    return state === "compare" && performance.now() - round.at >= SETTLE_MS;
   }
 
   go(state, facts) {

@@ -6,7 +6,7 @@ import { problemOf } from "./problems.js";
 
 const part = (id) => document.getElementById(id);
 
-/** Make a link to the picture at `imageUrl` and copy it, or show it where that is impossible; `tell` shows a sentence. */
+/** Make a link to the picture at `imageUrl` and copy it, or show it where one cannot; `tell` shows a sentence. */
 export async function share(session, imageUrl, tell) {
   let link;
   try {

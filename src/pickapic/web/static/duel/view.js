@@ -12,7 +12,7 @@ import { answerWords } from "./sides.js";
 const part = (id) => document.getElementById(id);
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
-let shown = { state: "compose", round: null, problem: null, notice: null };
+let shown = { state: "compose", round: null, problem: null, notice: null, gate: undefined };
 let lastSaid = "";
 
 const STORED = new Set(["left", "right", "tie"]);
@@ -44,7 +44,7 @@ export function render(model) {
     part("compose-title").textContent = t("What would you like to see next?");
     showReveal(part("reveal"), model.results);
   }
-  moveFocus(state, before.state);
+  moveFocus(model, before);
   say(sentence(model, before));
 }
 
@@ -91,15 +91,14 @@ export function tell(text) {
   stopNoticeClock = () => clearTimeout(clock);
 }
 
-function moveFocus(state, before) {
-  if (state === before) return;
-  if (state === "generating" || (state === "compare" && before === "generating")) {
+function moveFocus({ state, gate }, before) {
+  if (state === before.state && (gate === before.gate || before.gate === undefined)) return;
+  if (state === "generating" || (state === "compare" && before.state === "generating")) {
     part("question").focus({ preventScroll: true });
   } else if (state === "compose" || state === "revealed") {
     // On a touch screen a focus would bring up the keyboard over the words just shown.
-    const first = part("gate").hidden ? part("prompt") : part("gate");
-    if (isTouch()) part("main").focus({ preventScroll: true });
-    else first.focus({ preventScroll: true });
+    const first = isTouch() ? "main" : "prompt";
+    part(gate ? "gate" : first).focus({ preventScroll: true });
     scrollTo(0, 0);
   }
 }
