@@ -11,8 +11,10 @@ from sqlalchemy import select
 
 from pickapic.browser import Browser
 from pickapic.collect.database import open_database
+from pickapic.collect.export import export
 from pickapic.collect.tables import duels, images, rounds
-from pickapic.miniature.people import Judgement
+from pickapic.dataset.read import read
+from pickapic.miniature.people import Judgement, Population
 from pickapic.records import InputError
 from pickapic.settings import load_settings
 from pickapic.simulate import simulate
@@ -46,9 +48,9 @@ class Lovers:
 
 
 @pytest.fixture
-def served(tmp_path):
-    """A server in a thread, with a worker beside it: its address and its database."""
-    settings = load_settings(home=tmp_path)
+def served(request, tmp_path):
+    """A server in a thread, with a worker beside it: its address and its database; a parameter is its `gold_share`."""
+    settings = load_settings(home=tmp_path, gold_share=getattr(request, "param", 0.0))
 
     async def work(service) -> None:
         await Worker(settings, service.database, service.store).run(asyncio.Event())
@@ -96,6 +98,26 @@ def test_everybody_picks_as_they_judge_and_all_of_it_is_stored(served):
     # Round robin: after everybody's first prompt comes everybody's second.
     assert {row.caption.split()[1] for row in rows(database_url, duels)} == {"0", "1"}
     assert {row.state for row in rows(database_url, duels)} == {"closed"}
+
+
+@pytest.mark.parametrize("served", [0.2], indirect=True)
+def test_checks_come_on_top_of_the_picks_and_are_never_exported(served, tmp_path):
+    url, database_url = served
+    people = Population(0, 12, careless=0.0)
+    done = simulate(url, database_url, picks=90, concurrency=3, speed=20, population=people)
+    assert done.picks == 90
+    assert done.checks >= 3
+    # Honest people slip three times in a hundred: in so few rounds hardly more than twice.
+    assert done.checks - done.checks_passed <= 2
+    answered = [row for row in rows(database_url, rounds) if row.state == "answered"]
+    checks = [row for row in answered if row.gold]
+    assert (len(answered) - len(checks), len(checks)) == (90, done.checks)
+    assert sum(row.pick == row.gold for row in checks) == done.checks_passed
+    export(database_url, str(tmp_path / "images"), tmp_path / "out", secret="s" * 40)
+    table = read(tmp_path / "out")
+    assert set(table["ranking_id"].to_pylist()) == {row.id for row in answered if not row.gold}
+    models = {*table["model_0"].to_pylist(), *table["model_1"].to_pylist()}
+    assert all(model.startswith("miniature-") for model in models)
 
 
 def test_a_simulation_at_a_wrong_address_or_database_says_so(served, tmp_path):

@@ -1,6 +1,7 @@
 """Simulated people: the same answers every time, a shared taste, and the careless ones as they should be."""
 
 import statistics
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
@@ -108,3 +109,22 @@ def test_picks_a_prompt(population):
 def test_nobody_outside_the_population(population):
     with pytest.raises(IndexError, match="person 2500"):
         population.person(2500)
+
+
+def test_whoever_looks_sees_which_image_is_spoiled(population):
+    def share_right(habit):
+        judged = []
+        for number, person in enumerate(people(population, habit, n=30)):
+            for clean in images(20, seed=number):
+                # Nobody has to know how the copy was drawn to see that it is one.
+                copy = replace(clean, model="corrupted-blur", spoiled=True)
+                judged += [
+                    person.judge(clean, copy, 0).pick == "left",
+                    person.judge(copy, clean, 0).pick == "right",
+                ]
+        return sum(judged) / len(judged)
+
+    # 1,200 answers: four standard deviations are .02 for the honest, .06 for the others.
+    assert share_right("honest") == pytest.approx(0.97, abs=0.02)
+    for habit in ("fast", "left", "random"):
+        assert share_right(habit) == pytest.approx(0.46, abs=0.08)

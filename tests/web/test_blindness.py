@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import random
+import zipfile
 from typing import Any
 
 import pytest
@@ -100,8 +101,12 @@ def test_no_answer_of_an_open_duel_holds_a_secret(on):
         played = [row for row in await site.rows(rounds) if row.gold]
         assert any(row.gold_pair_id for row in played)
         assert any(not row.gold_pair_id for row in played)
-        for address in ("/api/v1/me", "/api/v1/me/sessions", f"/api/v1/duels/{duel['duel_id']}?wait=0.1"):
-            said.append((await person.get(address)).text)
+        for address in ("", "/sessions", "/images", "/prompts", "/leaderboard"):
+            reply = await person.get(f"/api/v1/me{address}")
+            assert reply.status_code == 200
+            said.append(reply.text)
+        archive = zipfile.ZipFile(io.BytesIO((await person.get("/api/v1/me/export")).content))
+        mine = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(".json"))
 
         secrets: set[str] = set()
         for row in await site.rows(images):
@@ -114,6 +119,9 @@ def test_no_answer_of_an_open_duel_holds_a_secret(on):
         # Guidance scales such as 4.5 may be part of an estimate in seconds: those keys are checked below.
         found = {secret for secret in secrets if len(secret) > 4 and secret in text}
         assert found == set()
+        # The files of one's own data are named by their hash, which whoever has the file knows.
+        hashes = {row.sha256 for row in await site.rows(images)}
+        assert {secret for secret in secrets - hashes if len(secret) > 4 and secret in mine} == set()
         for answer in answers:
             assert set(answer) == DUEL_KEYS
             if answer["round"]:
