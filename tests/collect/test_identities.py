@@ -3,6 +3,7 @@
 import pytest
 
 from pickapic.collect import bans, forgetting, identities, links, sessions, sign_ins
+from pickapic.collect import users as accounts
 from pickapic.collect.identities import Vouched
 from pickapic.collect.refusals import ConflictError, ForbiddenError, NotFoundError
 from pickapic.collect.tables import decisions, users
@@ -180,3 +181,16 @@ def test_a_state_is_good_once_for_its_browser_its_provider_and_ten_minutes(hands
     hands.later(600)
     assert hands.write(sign_ins.sweep, hands.now) == 1
     assert 43 <= len(departure.code_verifier) <= 128
+
+
+@pytest.mark.parametrize(("what", "code"), [("ban", "banned"), ("forget", "sign_in")])
+def test_nothing_begins_for_somebody_who_was_just_banned_or_forgotten(hands, what, code):
+    guest = hands.guest()
+    hands.write(accounts.hold, guest)
+    if what == "ban":
+        hands.write(bans.ban, None, guest, "spoils", hands.now)
+    else:
+        hands.write(forgetting.forget, guest, "anonymise", SECRET, hands.now)
+    with pytest.raises(ForbiddenError) as refused:
+        hands.write(accounts.hold, guest)
+    assert refused.value.code == code

@@ -33,6 +33,7 @@ from pickapic.collect.tables import (
     users,
 )
 from pickapic.collect.tables import jobs as jobs_table
+from pickapic.collect.users import BANNED
 
 How = Literal["anonymise", "remove"]
 
@@ -53,7 +54,7 @@ def forget(connection: Connection, user_id: int, how: How, secret: str, now: dat
     connection.execute(select(jobs_table.c.id).where(jobs_table.c.user_id == user_id).with_for_update()).all()
     for table in TIES:
         connection.execute(delete(table).where(table.c.user_id == user_id))
-    identities.forget(connection, user_id, secret, user.status == bans.STATUS["ban"], now)
+    identities.forget(connection, user_id, secret, user.status == BANNED, now)
     connection.execute(
         delete(prompt_reviews).where(prompt_reviews.c.user_id == user_id, prompt_reviews.c.state == "waiting")
     )

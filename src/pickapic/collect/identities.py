@@ -19,10 +19,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pickapic.collect import bans
-from pickapic.collect.refusals import ForbiddenError
 from pickapic.collect.sessions import SignedIn
 from pickapic.collect.tables import identities, users
-from pickapic.collect.users import ACCOUNT, GUEST
+from pickapic.collect.users import ACCOUNT, BANNED, GUEST, banned
 
 # Stands before the keyed hash of a subject that is kept so that a ban outlives the account.
 GONE = "gone:"
@@ -112,12 +111,13 @@ def make_account(
 ) -> int:
     """Make an account for a new identity and return its user: a guest who is signed in keeps their number and picks."""
     if who is not None and who.kind == GUEST:
-        user_id = who.user_id
-        connection.execute(update(users).where(users.c.id == user_id).values(kind=ACCOUNT))
-    else:
-        user_id = connection.execute(
-            insert(users).values(kind=ACCOUNT, created_at=now).returning(users.c.id)
-        ).scalar_one()
+        user_id = link(connection, who.user_id, provider, subject, digest, now)
+        if user_id == who.user_id:
+            connection.execute(update(users).where(users.c.id == user_id).values(kind=ACCOUNT))
+        return user_id
+    user_id = connection.execute(
+        insert(users).values(kind=ACCOUNT, created_at=now).returning(users.c.id)
+    ).scalar_one()
     return link(connection, user_id, provider, subject, digest, now)
 
 
@@ -162,7 +162,7 @@ def forget(connection: Connection, user_id: int, secret: str, keep_ban: bool, no
         return
     nobody = connection.execute(
         insert(users)
-        .values(kind=ACCOUNT, status=bans.STATUS["ban"], created_at=now, deleted_at=now)
+        .values(kind=ACCOUNT, status=BANNED, created_at=now, deleted_at=now)
         .returning(users.c.id)
     ).scalar_one()
     for row in rows:
@@ -190,9 +190,7 @@ def _refuse_gone(connection: Connection, vouched: Vouched, secret: str) -> None:
         )
     ).first()
     if found is not None:
-        raise ForbiddenError(
-            "banned", "You cannot take part here any more. Whoever runs this page can say why, and change it."
-        )
+        raise banned()
 
 
 def _gone(secret: str, provider: str, subject: str) -> str:
@@ -202,6 +200,6 @@ def _gone(secret: str, provider: str, subject: str) -> str:
 
 def _make_admin(connection: Connection, user_id: int, now: datetime) -> None:
     user = connection.execute(select(users.c.role, users.c.status).where(users.c.id == user_id)).one()
-    if user.role != "admin" and user.status != bans.STATUS["ban"]:
+    if user.role != "admin" and user.status != BANNED:
         why = "signed in with a verified address of the setting admins"
         bans.set_role(connection, None, user_id, "admin", why, now)

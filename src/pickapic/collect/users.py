@@ -7,10 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select
 
+from pickapic.collect.refusals import ForbiddenError
 from pickapic.collect.tables import duels, rounds, users
 
 GUEST = "guest"
 ACCOUNT = "account"
+BANNED = "banned"
+"""Status of somebody who may not start or pick any more; see `bans.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,28 @@ def create_guest(connection: Connection, now: datetime) -> int:
     return connection.execute(
         insert(users).values(kind=GUEST, created_at=now).returning(users.c.id)
     ).scalar_one()
+
+
+def hold(connection: Connection, user_id: int) -> None:
+    """Lock a user's row, so that nobody bans or forgets them while something is begun for them.
+
+    Raises:
+        ForbiddenError: that has just happened; with code `banned` or `sign_in`.
+    """
+    row = connection.execute(
+        select(users.c.status, users.c.deleted_at).where(users.c.id == user_id).with_for_update()
+    ).one()
+    if row.deleted_at is not None:
+        raise ForbiddenError("sign_in", "Please sign in first.")
+    if row.status == BANNED:
+        raise banned()
+
+
+def banned() -> ForbiddenError:
+    """Return what a banned person is told."""
+    return ForbiddenError(
+        "banned", "You cannot take part here any more. Whoever runs this page can say why, and change it."
+    )
 
 
 def account(connection: Connection, user_id: int) -> Account:

@@ -18,6 +18,7 @@ from pickapic.collect.database import Database
 from pickapic.collect.images import Location
 from pickapic.collect.refusals import ForbiddenError
 from pickapic.collect.sessions import SignedIn
+from pickapic.collect.users import BANNED, banned
 from pickapic.collect.visitors import VISITOR
 from pickapic.settings import Settings
 from pickapic.web import visits
@@ -173,10 +174,8 @@ async def _user_id(person: Person) -> int:
 
 
 async def _participant(service: ServiceHere, person: Person) -> SignedIn:
-    if person.status == "banned":
-        raise ForbiddenError(
-            "banned", "You cannot take part here any more. Whoever runs this page can say why, and change it."
-        )
+    if person.status == BANNED:
+        raise banned()
     # What a visitor tries is never published, so there is nothing yet to agree to.
     if person.kind != VISITOR and person.consent != service.settings.terms_version:
         raise ForbiddenError("consent", "Please read the terms and agree to them first; then go on here.")
@@ -184,13 +183,13 @@ async def _participant(service: ServiceHere, person: Person) -> SignedIn:
 
 
 async def _moderator(person: Person) -> SignedIn:
-    if person.role not in ("moderator", "admin") or person.status == "banned":
+    if person.role not in ("moderator", "admin") or person.status == BANNED:
         raise ForbiddenError("role", "Only moderators may do that.")
     return person
 
 
 async def _admin(person: Person) -> SignedIn:
-    if person.role != "admin" or person.status == "banned":
+    if person.role != "admin" or person.status == BANNED:
         raise ForbiddenError("role", "Only admins may do that.")
     return person
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from pickapic.collect import duel as loop
-from pickapic.collect import states, views, visitors
+from pickapic.collect import states, users, views, visitors
 from pickapic.collect.moderation import reviews
 from pickapic.collect.sessions import SignedIn
 from pickapic.settings import Settings
@@ -114,6 +114,7 @@ def _is_worth_a_look(standing: views.Standing, enough: int) -> bool:
 def _start(
     connection: Connection, service: Service, settings: Settings, person: SignedIn, typed: str
 ) -> views.DuelView:
+    users.hold(connection, person.user_id)
     if person.kind == visitors.VISITOR:
         visitors.check_start(connection, settings, person.user_id, typed)
     duel_uid = loop.start(connection, settings, person.user_id, typed, now(), service.rng)
