@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, case, func, literal, literal_column, select, union_all
 
 from pickapic.collect import generator_states, jobs, places, reports
 from pickapic.collect.tables import images, prompt_reviews, risks, rounds, users
@@ -26,14 +26,20 @@ LAST_PICKS = 5_000
 LAST_IMAGES = 5_000
 
 
+# As text and not as parameters, so that the partial indexes serve them.
+_is_queued = jobs_table.c.state == literal_column("'queued'")
+_is_leased = jobs_table.c.state == literal_column("'leased'")
+_is_dead = jobs_table.c.state == literal_column("'dead'")
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """The state of a collection; shares are in 0..1, None where nothing has happened that they could be of.
 
     `minutes` are the answers of the last hour by the minute, the oldest first; the last one is not over.
     `waited_s` is how long the oldest queued job has been waiting. Failures are jobs given up within
-    24 hours; `gold` is of the gold rounds of seven days, `flagged` of the last images (`LAST_IMAGES`), and
-    counts those that were removed too.
+    24 hours; `gold` is of the gold rounds among the last answers (`LAST_PICKS`), `flagged` of the last images
+    (`LAST_IMAGES`), and counts those that were removed too.
     """
 
     at: datetime
@@ -76,9 +82,7 @@ def live(connection: Connection, doubtful: float, now: datetime) -> Live:
     depths = jobs.depths(connection)
     picked = select(func.count(), func.count(rounds.c.user_id.distinct()))
     recently = connection.execute(picked.where(answered, rounds.c.picked_at > now - ACTIVE)).one()
-    oldest = connection.execute(
-        select(func.min(jobs_table.c.created_at)).where(jobs_table.c.state == jobs.QUEUED)
-    ).scalar()
+    oldest = connection.execute(select(func.min(jobs_table.c.created_at)).where(_is_queued)).scalar()
     last_image = (select(func.max(images.c.id)).scalar_subquery()) - LAST_IMAGES
     return Live(
         at=now,
@@ -92,15 +96,9 @@ def live(connection: Connection, doubtful: float, now: datetime) -> Live:
         waited_s=0.0 if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1)),
         workers=_workers(connection, now),
         seconds_per_job=round(places.seconds_per_job(connection, now), 3),
-        failures=_count(
-            connection, jobs_table, jobs_table.c.state == jobs.DEAD, jobs_table.c.finished_at > now - DAY
-        ),
+        failures=_count(connection, jobs_table, _is_dead, jobs_table.c.finished_at > now - DAY),
         flagged=_share(connection, images.c.state.in_(("flagged", "removed")), images.c.id > last_image),
-        gold=_share(
-            connection,
-            rounds.c.pick == rounds.c.gold,
-            and_(answered, rounds.c.gold.is_not(None), rounds.c.picked_at > now - WEEK),
-        ),
+        gold=_gold(connection),
         doubtful=_count(
             connection,
             risks.join(users, users.c.id == risks.c.user_id),
@@ -205,11 +203,21 @@ def _by_minute(connection: Connection, now: datetime) -> tuple[int, ...]:
     return tuple(counted.get(moment.strftime("%Y-%m-%d %H:%M"), 0) for moment in moments)
 
 
+def _gold(connection: Connection) -> float | None:
+    """Return the share of gold rounds answered right, among the last answers."""
+    last = (
+        select(rounds.c.pick, rounds.c.gold)
+        .where(rounds.c.state == "answered")
+        .order_by(rounds.c.picked_at.desc())
+        .limit(LAST_PICKS)
+        .subquery()
+    )
+    return _share(connection, last.c.pick == last.c.gold, last.c.gold.is_not(None))
+
+
 def _workers(connection: Connection, now: datetime) -> int:
     """Return how many workers hold a lease or finished something lately."""
-    leased = select(jobs_table.c.worker).where(
-        jobs_table.c.state == jobs.LEASED, jobs_table.c.lease_until > now
-    )
+    leased = select(jobs_table.c.worker).where(_is_leased, jobs_table.c.lease_until > now)
     finished = select(jobs_table.c.worker).where(
         jobs_table.c.state == jobs.DONE, jobs_table.c.finished_at > now - WORKING
     )
