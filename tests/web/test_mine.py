@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 from web_site import Site
 
+from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.tables import rounds, users
 from pickapic.settings import load_settings
 
@@ -35,7 +36,9 @@ def test_the_page_says_who_i_am_and_how_far_it_is_to_my_board(on):
         person = await site.person()
         await _play(site, person)
         page = (await person.get("/me")).text
-        assert f"number {person.user_id} " in page
+        published = anonymous_id(site.app.state.secret, person.user_id)
+        assert f"number {published} " in page
+        assert (await person.get("/api/v1/me")).json()["published_id"] == published
         assert "27 picks to go" in page
         await _play(site, person, 27)
         page = (await person.get("/me")).text

@@ -1,6 +1,7 @@
 """The database's picks as a dataset folder, by rules that say which of them count."""
 
+from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.export.rules import Rules, rules_from
-from pickapic.collect.export.writing import ABOUT, Exported, anonymous_id, count_picks, export
+from pickapic.collect.export.writing import ABOUT, Exported, count_picks, export
 
 __all__ = ["ABOUT", "Exported", "Rules", "anonymous_id", "count_picks", "export", "rules_from"]

@@ -22,6 +22,7 @@ from obstore.store import ObjectStore
 from sqlalchemy import Connection, inspect
 
 from pickapic.collect import risks
+from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.database import Database, open_database, parse_url
 from pickapic.collect.export.blobs import Blobs
 from pickapic.collect.export.picks import Record, Selection
@@ -121,16 +122,6 @@ def count_picks(database_url: str, since: datetime | None = None, rules: Rules =
         return Selection(connection, rules, _aware(since)).count
 
     return _in_transaction(database_url, rules, count)
-
-
-def anonymous_id(secret: str, user_id: int) -> int:
-    """Return the number that stands for a user in datasets: 53 bits of an HMAC-SHA-256 under the secret key.
-
-    The same user has the same number in every export, nobody without the key can tell which user it is, and
-    numbers of 53 bits survive JSON and tables that hold integers as doubles.
-    """
-    digest = hmac.digest(secret.encode(), f"dataset user {user_id}".encode(), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") >> 11
 
 
 def _key_mark(secret: str) -> str:

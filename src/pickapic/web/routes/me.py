@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from starlette.responses import StreamingResponse
 
 from pickapic.collect import belongings, consents, forgetting, sessions, users
+from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.score import score_of
 from pickapic.collect.visitors import VISITOR
 from pickapic.storage import blobs
@@ -26,9 +27,10 @@ DELETED_AT_ONCE = 16
 
 
 class Me(BaseModel):
-    """Who I am here. `user_id` is the number under which my picks are published."""
+    """Who I am here: `user_id` to this server, `published_id` in the data that it publishes."""
 
     user_id: int
+    published_id: int
     kind: str
     role: str
     status: str
@@ -66,13 +68,14 @@ class Agreement(BaseModel):
 
 
 @router.get("", response_model=Me)
-async def read_me(service: ServiceHere, person: Person) -> Response:
+async def read_me(request: Request, service: ServiceHere, person: Person) -> Response:
     """Return what is known of me; `consent_needed` if the terms have changed since I agreed."""
     account, score = await service.database.read(_account, person.user_id)
     version = service.settings.terms_version
     return json_of(
         Me(
             user_id=account.user_id,
+            published_id=anonymous_id(request.app.state.secret, account.user_id),
             kind=account.kind,
             role=person.role,
             status=person.status,

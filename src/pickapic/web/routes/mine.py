@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from pickapic.collect import gallery, shares
+from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.score import STREAK_POINTS, score_of
 from pickapic.collect.visitors import VISITOR
 from pickapic.web.languages import language_of
@@ -87,6 +88,7 @@ async def _me(request: Request, service: ServiceHere, person: Person, mistyped: 
     settings = service.settings
     context = account | {
         "person": person,
+        "published_id": anonymous_id(request.app.state.secret, person.user_id),
         "score": await service.database.read(score_of, person.user_id),
         "streak_points": STREAK_POINTS,
         "board": await service.boards.personal(person.user_id),
