@@ -34,7 +34,9 @@ def command(folder, *more):
 
 def answered(folder):
     with sqlite3.connect(f"file:{folder / 'data' / 'pickapic.db'}?mode=ro", uri=True) as database:
-        return database.execute("SELECT id, pick FROM rounds WHERE state = 'answered' ORDER BY id").fetchall()
+        return database.execute(
+            "SELECT id, pick FROM rounds WHERE state = 'answered' AND gold IS NULL ORDER BY id"
+        ).fetchall()
 
 
 @pytest.fixture(scope="module")
