@@ -132,7 +132,7 @@ def _weigh_alike(pixels: Image.Image, wanted: int, kind: str, rng: np.random.Gen
     for _ in range(STEPS):
         strength = (low + high) / 2
         if smaller:
-            changed = _image(plain + np.float32(GRAIN * strength**2) * grain)
+            changed = _image((plain + GRAIN * strength**2 * grain).astype(np.float32))
         else:
             changed = pixels.filter(ImageFilter.GaussianBlur(strength * SMOOTHING * min(pixels.size)))
         data = encode(changed)
