@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from pickapic.collect import bans, decisions, jobs
+from pickapic.collect import users as holding
 from pickapic.collect.refusals import ForbiddenError, NotFoundError
 from pickapic.collect.tables import duels, users
 from pickapic.collect.tables import jobs as jobs_table
@@ -61,15 +62,13 @@ def test_a_ban_ends_duels_and_cancels_what_is_queued_of_this_user_alone(hands, p
     assert (again.duels_closed, again.jobs_cancelled) == (0, 0)
 
 
-def test_who_is_banned_starts_nothing_whatever_their_session_remembers(hands, people):
+def test_nothing_is_begun_for_who_is_banned_whatever_their_session_remembers(hands, people):
     person = people["person"]
+    hands.write(holding.hold, person)
     hands.write(bans.ban, people["admin"], person, "a script", hands.now)
     with pytest.raises(ForbiddenError) as refused:
-        hands.start(person)
+        hands.write(holding.hold, person)
     assert refused.value.code == "banned"
-    assert states(hands, duels, person) == states(hands, jobs_table, person) == []
-    hands.write(bans.unban, people["admin"], person, "a mistake", hands.now)
-    hands.start(person)
 
 
 def test_exclude_trust_and_unban_only_change_the_mark(hands, people):

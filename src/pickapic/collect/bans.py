@@ -77,21 +77,6 @@ def ban(connection: Connection, actor_id: int | None, user_id: int, reason: str,
     return Change(user_id, STATUS["ban"], ROLES[0], closed, cancelled)
 
 
-_status = select(users.c.status).where(users.c.id == bindparam("user_key")).with_for_update()
-
-
-def must_take_part(connection: Connection, user_id: int) -> None:
-    """Refuse somebody who is banned by now, whatever a session remembers; until the transaction ends nobody bans them.
-
-    Raises:
-        ForbiddenError: banned.
-    """
-    if connection.execute(_status, {"user_key": user_id}).scalar() == STATUS["ban"]:
-        raise ForbiddenError(
-            "banned", "You cannot take part here any more. Whoever runs this page can say why, and change it."
-        )
-
-
 def unban(connection: Connection, actor_id: int | None, user_id: int, reason: str, now: datetime) -> Change:
     """Make a user `active` again: no longer banned, excluded or trusted. Raises as `ban`."""
     return _mark(connection, "unban", actor_id, user_id, reason, now)

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from pickapic.collect import bans, jobs, limits, showing
+from pickapic.collect import jobs, limits, showing
 from pickapic.collect.moderation import reviews
 from pickapic.collect.orders import draw_order
 from pickapic.collect.pairing import kept_side
@@ -44,11 +44,9 @@ def start(
         PromptError: the prompt cannot be used; nothing was queued.
         ReviewError: a moderator has to look at it first; nothing was queued (see `moderation.reviews`).
         LimitError: too many prompts, images or answers; see limits.py.
-        ForbiddenError: the user was banned a moment ago.
         ConflictError: all generators are switched off.
     """
     prompt = parse_prompt(typed, settings.prompt_max_length)
-    bans.must_take_part(connection, user_id)
     limits.check_start(connection, settings, user_id, now)
     if not settings.generators:
         raise ConflictError(
