@@ -30,6 +30,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.touch()
     monkeypatch.setenv("PICKAPIC_CONFIG", str(path))
     monkeypatch.delenv("PICKAPIC_HOME")
+    monkeypatch.delenv("PICKAPIC_GOLD_SHARE")
     return path
 
 
