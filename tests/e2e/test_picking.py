@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 LABELS = {"left": (1.0, 0.0), "right": (0.0, 1.0), "tie": (0.5, 0.5)}
 
 
-def test_ten_picks_by_keyboard_are_the_ten_exported_rows(
+def test_twenty_picks_by_keyboard_are_the_twenty_exported_rows(
     duel: DuelPage, collection: Collection, tmp_path: Path
 ) -> None:
     prompt = "three penguins in the snow, watercolor [blurry]"
@@ -26,7 +26,7 @@ def test_ten_picks_by_keyboard_are_the_ten_exported_rows(
         "ArrowDown": "tie",
         "3": "tie",
     }
-    keys = ["ArrowLeft", "2", "ArrowDown", "1", "ArrowRight", "3", "ArrowLeft", "ArrowLeft", "2", "1"]
+    keys = ["ArrowLeft", "2", "ArrowDown", "1", "ArrowRight", "3", "ArrowLeft", "ArrowLeft", "2", "1"] * 2
     duel.write(prompt)
     seen, files = [], []
     for key in keys:
@@ -41,9 +41,9 @@ def test_ten_picks_by_keyboard_are_the_ten_exported_rows(
 
     stored = [row for row in collection.rounds(prompt) if row.state == "answered"]
     assert [row.pick for row in stored] == picks
-    assert [row.number for row in stored] == list(range(1, 11))
+    assert [row.number for row in stored] == list(range(1, 21))
     assert [(row.left_token, row.right_token) for row in stored] == seen
-    assert duel.picks == 10
+    assert duel.picks == 20
 
     # The winner stays; after a tie, one of the two.
     shown = [*seen, duel.tokens()]
@@ -211,17 +211,18 @@ def test_the_keys_rest_while_one_types_and_where_they_are_switched_off(
     assert collection.picks(prompt) == ["left"]
 
 
-def test_touch_picks_and_ends(phone: DuelPage, collection: Collection) -> None:
+def test_twenty_picks_by_touch(phone: DuelPage, collection: Collection) -> None:
     prompt = "a lion at sunset, black and white"
+    picks = ["left", "tie", "right", "right", "left"] * 4
     phone.page.fill("#prompt", prompt)
     phone.page.tap("#go")
     phone.wait_for("compare")
     assert not phone.page.locator("kbd:visible").count()
-    for target in ("#left", "#tie", "#right"):
-        phone.tap(target)
+    for pick in picks:
+        phone.tap(f"#{pick}")
     phone.page.tap("#finish")
     phone.wait_for("revealed")
-    assert collection.picks(prompt) == ["left", "tie", "right"]
+    assert collection.picks(prompt) == picks
     assert collection.duels(prompt) == ["closed"]
 
 

@@ -142,20 +142,18 @@ def test_an_earlier_prompt_is_taken_up_again(duel: DuelPage) -> None:
     assert page.text_content("#label") == "a queen bee [text]"
 
 
-@pytest.mark.parametrize(
-    ("words", "left_out"),
-    [
-        ("a cat [blurry] on a sofa [text]", "blurry, text"),
-        ("a cat [a [red] hat]", "a [red] hat"),
-        ("a cat [blurry", ""),
-        ("a cat ] [ ]", ""),
-        ("[dark] a cat [ ] [many [old] [tall] trees]", "dark, many [old] [tall] trees"),
-    ],
-)
-def test_what_is_left_out_is_shown_while_one_types(duel: DuelPage, words: str, left_out: str) -> None:
-    duel.page.locator("#prompt").press_sequentially(words)
+def test_what_is_left_out_is_shown_while_one_types(duel: DuelPage) -> None:
     line = duel.page.locator("#left-out")
-    if left_out:
-        expect(line).to_have_text(f"Left out: {left_out}")
-    else:
-        expect(line).to_be_hidden()
+    for words, left_out in {
+        "a cat [blurry] on a sofa [text]": "blurry, text",
+        "a cat [a [red] hat]": "a [red] hat",
+        "a cat [blurry": "",
+        "a cat ] [ ]": "",
+        "[dark] a cat [ ] [many [old] [tall] trees]": "dark, many [old] [tall] trees",
+    }.items():
+        duel.page.fill("#prompt", "")
+        duel.page.locator("#prompt").press_sequentially(words)
+        if left_out:
+            expect(line).to_have_text(f"Left out: {left_out}")
+        else:
+            expect(line).to_be_hidden()

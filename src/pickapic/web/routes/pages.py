@@ -30,7 +30,6 @@ async def duel_page(request: Request, service: ServiceHere) -> Response:
         "free_prompt": settings.free_prompt,
         "free_picks": settings.free_picks,
         "providers": settings.sign_in,
-        "prompt_max_length": settings.prompt_max_length,
     }
     return await show(request, service, "duel.html", context)
 
