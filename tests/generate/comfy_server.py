@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import uvicorn
-from providers import picture
+from provider_server import picture
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

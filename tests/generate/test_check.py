@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from PIL import Image
-from providers import ProviderServer
+from provider_server import ProviderServer
 from typer.testing import CliRunner
 
 from pickapic.cli.app import make_app

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 from comfy_server import ComfyServer
-from providers import ProviderServer, as_json, picture
+from provider_server import ProviderServer, as_json, picture
 
 from pickapic.generate.automatic1111 import Automatic1111
 from pickapic.generate.comfyui import ComfyUI
