@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev $(VENV)/transformers4 lint ## everything: lint, typ
 	.ci/postgresql --install $(CI) || { [ $$? = 3 ] || exit 1; \
 		left_out="$$left_out; the tests on PostgreSQL (there is none here, see above)"; }; \
 	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
-	.ci/postgresql $(BIN)/pytest -m "$$marks" && \
+	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist loadfile -m "$$marks" && \
 	if [ -n "$$left_out" ]; then \
 		echo "make test: LEFT OUT: $${left_out#; }"; \
 	else echo "make test: everything passed, nothing left out"; fi

@@ -21,6 +21,8 @@ from pickapic.simulate import simulate
 from pickapic.web.app import create_app
 from pickapic.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 
 class Lover:
     """Loves the model whose name is first in the alphabet; two of one model are a tie."""

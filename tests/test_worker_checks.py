@@ -21,6 +21,8 @@ from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 
 class Workshop:
     """A worker, a database and a folder; `inspector` may be replaced before it works."""

@@ -19,6 +19,8 @@ from pickapic.dataset.read import read
 from pickapic.records import InputError
 from pickapic.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a secret of forty characters, more or less"
 POLICY = Policy()
 BANNED, EXCLUDED, VISITOR, HASTY, TRUSTED, HONEST = range(1, 7)

@@ -18,6 +18,8 @@ from pickapic.collect.tables import gold_pairs
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def sides(row):
     return {"left": row.left_image_id, "right": row.right_image_id}

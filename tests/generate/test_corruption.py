@@ -11,6 +11,8 @@ from pickapic.generate.corruption import KINDS, SIZE_TOLERANCE, spoil
 from pickapic.generate.encoding import encode, fit
 from pickapic.generate.generator import GenerationRequest
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ("a red cat on a hill", "two blue cars in the sea", "a watercolour fox asleep in a teacup")
 
 

@@ -29,6 +29,8 @@ from pickapic.generate.generator import GenerationError, GenerationRequest
 from pickapic.model.clip import MINIATURE
 from pickapic.records import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def tokenizer():
     words = AutoTokenizer.from_pretrained(MINIATURE)

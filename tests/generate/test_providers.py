@@ -22,6 +22,8 @@ from pickapic.generate.provider import LARGEST_IMAGE, Patience, Provider, retry_
 from pickapic.generate.stability import Stability
 from pickapic.records import InputError
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"poll": 0.01, "first_pause": 0.01, "longest_pause": 0.05, "answer": 2.0, "connect": 1.0}
 REQUEST = GenerationRequest("a red cat", (11, 12), "blurry", guidance_scale=6.5, steps=30)
 

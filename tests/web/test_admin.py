@@ -30,6 +30,8 @@ from pickapic.collect.tables import decisions as decisions_table
 from pickapic.collect.tables import reports as reports_table
 from pickapic.web.service import now
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 MODERATORS = {

@@ -6,6 +6,8 @@ import pytest
 from administration import staff
 from attacker import playing
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 

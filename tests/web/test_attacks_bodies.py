@@ -10,6 +10,8 @@ from web_site import Site
 from pickapic.collect.tables import duels, jobs
 from pickapic.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 

@@ -18,6 +18,8 @@ from hostile_images import bomb, encoded
 from pickapic.collect.tables import gold_pairs
 from pickapic.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 EVIL = (
     "<script>document.title='taken'</script><img src=x onerror=alert(1)> {{7*7}} 'cat' \"dog\" "

@@ -10,6 +10,8 @@ from web_site import Site
 
 from pickapic.collect.tables import METADATA, duels, users
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 

@@ -10,6 +10,8 @@ from pickapic.collect.tables import METADATA, duels, rounds, sessions, users
 from pickapic.settings import load_settings
 from pickapic.web.service import now
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 

@@ -9,6 +9,8 @@ from web_site import Site
 
 from pickapic.collect.tables import images, rounds
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 
 

@@ -21,6 +21,8 @@ from pickapic.storage import blobs
 from pickapic.web.routes.duels import follow_duel, look
 from pickapic.web.service import now
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 SEED = 4
 

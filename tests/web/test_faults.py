@@ -23,6 +23,8 @@ from pickapic.web.app import create_app
 from pickapic.web.routes.pages import STATIC
 from pickapic.web.service import now
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 SEED = 7
 

@@ -11,6 +11,8 @@ from sqlalchemy import update
 from pickapic.collect.tables import downloads, duels, images, rounds, shares, users
 from pickapic.web.routes.gallery import attachment
 
+pytestmark = pytest.mark.slow
+
 
 async def _play(site, person, prompt="a red cat", answers=("left", "right", "tie"), close=True):
     duel = await person.start(prompt)

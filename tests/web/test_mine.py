@@ -13,6 +13,8 @@ from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.tables import rounds, users
 from pickapic.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 

@@ -10,6 +10,8 @@ from pickapic.collect.tables import METADATA, duels, identities, marks, users
 from pickapic.web import raw_tables
 from pickapic.web.service import now
 
+pytestmark = pytest.mark.slow
+
 ON_BOTH_DATABASES = True
 SCRIPT = "<script>alert(1)</script>"
 

@@ -14,6 +14,8 @@ from pickapic.collect.tables import images
 from pickapic.scorers.load import load_scorer
 from pickapic.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from live_site import Visitor, assert_not_let_in, query_of, sign_in
 
+from live_site import Visitor, assert_not_let_in, query_of, sign_in
 from pickapic.collect import sign_ins
 from pickapic.collect.tables import marks, sessions, users
 from pickapic.web.sign_in.paths import local_path
 from providers import CLIENT_SECRET
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("name", "who"), [("acme", "ada"), ("discord", "ada-on-discord")])

@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from live_site import LiveSite, Visitor, sign_in
 from web_site import Site
 
+from live_site import LiveSite, Visitor, sign_in
 from pickapic.collect.tables import sessions
 from pickapic.settings import load_settings
+
+pytestmark = pytest.mark.slow
 
 SECRET = "Qz7-kWv2_pLm9XtR4sBn8YhC3dFg6JaE"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from live_site import sign_in
+import pytest
 
+from live_site import sign_in
 from pickapic.collect.tables import decisions, duels, marks, rounds, sessions
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_guest_who_signs_in_keeps_number_and_picks(site, providers, ada):

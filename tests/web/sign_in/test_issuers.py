@@ -11,6 +11,8 @@ from pickapic.collect.tables import identities
 from pickapic.web.sign_in import openid, provider
 from providers import CLIENT_ID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "claims",

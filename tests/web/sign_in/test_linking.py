@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from live_site import Visitor, sign_in, words_of
 
+from live_site import Visitor, sign_in, words_of
 from pickapic.collect.tables import identities, links
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_owner_links_a_second_way_in_and_nothing_happens_before(site, providers, ada, stranger):

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from live_site import LiveSite, Visitor, words_of
 
+from live_site import LiveSite, Visitor, words_of
 from pickapic.collect.tables import identities
+
+pytestmark = pytest.mark.slow
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the server's own use of what Authlib will drop

@@ -13,6 +13,8 @@ from pickapic.collect.tables import duels, identities, images, jobs, marks, roun
 from pickapic.web import archive as archives
 from pickapic.web.routes import me as routes
 
+pytestmark = pytest.mark.slow
+
 
 def archive_of(visitor):
     reply = visitor.get("/api/v1/me/export")

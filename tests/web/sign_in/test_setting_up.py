@@ -11,6 +11,8 @@ from pickapic.settings import load_settings
 from pickapic.settings.providers import RESERVED
 from pickapic.web.sign_in import make_providers
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[3] / "docs"
 CHOICE = {"client_id": "x", "client_secret": "hunter2"}
 

@@ -4,9 +4,11 @@ import socket
 import time
 
 import pytest
-from live_site import LiveSite, Visitor
 
+from live_site import LiveSite, Visitor
 from pickapic.web import security, server
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

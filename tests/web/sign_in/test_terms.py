@@ -8,6 +8,8 @@ from pickapic.records import InputError
 from pickapic.settings import load_settings
 from pickapic.web.agreement import FOLDER, load_terms, render
 
+pytestmark = pytest.mark.slow
+
 
 def test_nobody_picks_before_they_have_agreed(site, providers, ada):
     sign_in(ada, providers)
