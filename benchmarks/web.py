@@ -2,13 +2,14 @@
 
 Beside it, in the same run and on the same PostgreSQL server, as many annotation submits on Label Studio, in rounds
 that take turns. Everything keeps to two cores: both servers, PostgreSQL (durable: fsync on, its own defaults) and the
-people, who are `pickapic.browser.Browser` on both sides. Images are made before by `pickapic worker`; measured is what
-the page does: POST a pick, get the next round in the answer, GET the one image that may come after it.
+people, who are `pickapic.browser.Browser` on both sides. Before each turn everybody writes a prompt and `pickapic
+worker` makes the images; measured is what the page does: POST a pick, get the next round in the answer, GET the one
+image that may come after it.
 
 A pick that was answered 200 and is not in the database, or is there twice, is lost: there must be none.
 
     python benchmarks/web.py                                # about four minutes; installs Label Studio once
-    python benchmarks/web.py --only ours --picks 20000
+    python benchmarks/web.py --only ours --picks 6000
     python benchmarks/web.py --kill                         # kill -9 of the server in the middle, three times
 """
 
@@ -51,6 +52,10 @@ RAISED = {
     "PICKAPIC_JOBS_PER_USER": "1000000",
     "PICKAPIC_PICKS_FIRST": "1000000",
 }
+
+
+POSTGRES = {"postmaster": 0}
+"""The process whose children serve both sides; known once it has been asked."""
 
 
 @dataclass(slots=True)
@@ -138,13 +143,16 @@ class Person:
         self._number = number
         self._fetched: set[str] = set()
         self._round: dict = {}
+        self._duel = ""
 
     async def sign_in(self) -> None:
         await self._browser.request("GET", "/api/v1/me")
         expect(await self._browser.request("POST", "/auth/guest"), 201)
 
     async def start(self) -> None:
-        """Write a prompt."""
+        """End the prompt before, and write the next."""
+        if self._duel:
+            expect(await self._browser.request("DELETE", f"/api/v1/duels/{self._duel}"), 200)
         prompt = {"prompt": f"a cat that is number {self._number}"}
         self._duel = expect(await self._browser.request("POST", "/api/v1/duels", prompt), 201)["duel_id"]
 
@@ -224,6 +232,7 @@ def parse() -> argparse.Namespace:
 
 
 async def measure(arguments: argparse.Namespace, server: URL, folder: Path, stack: ExitStack) -> None:
+    arguments.rounds = 1 if arguments.kill else arguments.rounds
     each = max(1, arguments.picks // (arguments.people * arguments.rounds))
     total = each * arguments.people * arguments.rounds
     await describe(server, arguments, total)
@@ -244,17 +253,21 @@ async def measure(arguments: argparse.Namespace, server: URL, folder: Path, stac
         database = await new_database(server, "pickapic")
         home = folder / "home"
         home.mkdir()
-        ours = Server(home, database, arguments.workers, ahead=each * arguments.rounds + 1)
+        # Two more than are picked from: so that each answer names one more to fetch, as where a worker runs.
+        ours = Server(home, database, arguments.workers, ahead=each + 2)
         stack.callback(ours.stop)
         ours.start()
-        people = await gather(ours, arguments.people, database)
+        people = [Person(ours.address, number) for number in range(arguments.people)]
+        for person in people:
+            await person.sign_in()
     if arguments.kill:
-        await under_fire(ours, people, database, each * arguments.rounds)
+        await under_fire(ours, people, database, each)
         return
     mine, other = Tally(), Tally()
     desks = iter(theirs.tasks) if theirs else iter(())
     for number in range(1, arguments.rounds + 1):
         if ours:
+            await prepare(ours, people, database)
             print(f"round {number}  pickapic      {(await turn(mine, people, each)).line()}", flush=True)
         if theirs:
             now = await their_turn(other, theirs, desks, each)
@@ -282,6 +295,9 @@ async def describe(server: URL, arguments: argparse.Namespace, total: int) -> No
                 "shared_buffers",
             )
         }
+        backend = await connection.fetchval("SELECT pg_backend_pid()")
+        parent = Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1]
+        POSTGRES["postmaster"] = int(parent)
     finally:
         await connection.close()
     print(
@@ -299,12 +315,8 @@ async def describe(server: URL, arguments: argparse.Namespace, total: int) -> No
     print("raised for the run: " + ", ".join(f"{name}={value}" for name, value in RAISED.items()), flush=True)
 
 
-async def gather(server: Server, count: int, database: URL) -> list[Person]:
-    """Sign people in, have their images made, and show each the first round."""
-    people = [Person(server.address, number) for number in range(count)]
-    start = time.perf_counter()
-    for person in people:
-        await person.sign_in()
+async def prepare(server: Server, people: list[Person], database: URL) -> None:
+    """Let everybody write a prompt, have the images made, and show the first round."""
     for person in people:
         await person.start()
     workers = [server.run("worker") for _ in range(len(os.sched_getaffinity(0)))]
@@ -312,7 +324,7 @@ async def gather(server: Server, count: int, database: URL) -> list[Person]:
         while left := await value(database, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'leased')"):
             if any(worker.poll() is not None for worker in workers):
                 raise InputError(f"a worker ended with {left} images to make")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
     finally:
         for worker in workers:
             worker.terminate()
@@ -320,12 +332,6 @@ async def gather(server: Server, count: int, database: URL) -> list[Person]:
             worker.wait(timeout=30)
     for person in people:
         await person.look()
-    images = await value(database, "SELECT count(*) FROM images")
-    print(
-        f"{count} people are signed in, {images} images made, in {time.perf_counter() - start:.0f} s",
-        flush=True,
-    )
-    return people
 
 
 async def turn(total: Tally, people: list[Person], each: int) -> Tally:
@@ -366,23 +372,23 @@ def metered(tally: Tally) -> Iterator[None]:
 
 def cpu_seconds() -> Counter[str]:
     """Return the CPU seconds spent so far by the processes of this run, by what they are."""
-    ticks: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes()
-            times = (process / "stat").read_text().rpartition(")")[2].split()
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if command.startswith(b"postgres:") or b"bin/postgres" in command:
+        if POSTGRES["postmaster"] in (int(process.name), int(fields[1])):
             name = "PostgreSQL"
-        elif b"pickapic\0serve" in command or b"uwsgi" in command or b"--multiprocessing-fork" in command:
+        elif b"pickapic\0serve" in command or b"uwsgi" in command:
             name = "server"
-        elif process.name == str(os.getpid()):
+        elif int(process.name) == os.getpid():
             name = "people"
         else:
             continue
-        ticks[name] += int(times[11]) + int(times[12])
-    return Counter({name: count / os.sysconf("SC_CLK_TCK") for name, count in ticks.items()})
+        spent[name] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 def add(total: Tally, now: Tally) -> Tally:
@@ -398,6 +404,7 @@ def add(total: Tally, now: Tally) -> Tally:
 async def under_fire(server: Server, people: list[Person], database: URL, each: int) -> None:
     """Kill the server three times while everybody picks; they send again what was not answered."""
     tally = Tally()
+    await prepare(server, people, database)
     start = time.perf_counter()
     picking = asyncio.gather(*(person.pick(tally, each) for person in people))
     for number in range(1, 4):

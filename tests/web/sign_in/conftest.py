@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from live_site import LiveSite, Visitor
 
 from databases import Databases
+from live_site import LiveSite, Visitor
 from providers import CLIENT_ID, CLIENT_SECRET, Providers
 
 PEOPLE = {
