@@ -64,7 +64,7 @@ def test_what_cannot_be_is_said_and_leaves_with_one(hands, admin):
     assert "no such prompt" in admin("reviews", "approve", "nothing", code=1)
     assert "no such pair" in admin("gold", "retire", "nothing", code=1)
     assert "ban" in admin("ban", user, code=2)
-    assert row(hands, user).status == "active"
+    assert row(hands, int(user)).status == "active"
 
 
 def test_reports_are_upheld_and_dismissed(hands, admin):
