@@ -26,6 +26,7 @@ from pickapic.web.deliveries import Deliveries
 from pickapic.web.exporting import Exporting
 from pickapic.web.languages import load_languages
 from pickapic.web.metrics import Metrics, MetricsMiddleware
+from pickapic.web.quick import QuickImage, QuickPick
 from pickapic.web.raw_tables import PATH as TABLES
 from pickapic.web.raw_tables import RawTables
 from pickapic.web.routes import (
@@ -108,6 +109,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
 
 
 def _add_routes(app: FastAPI) -> None:
+    app.router.routes += [QuickImage(), QuickPick()]
     api = APIRouter(prefix="/api/v1")
     # The most frequent first: routes are tried in order.
     for router in (

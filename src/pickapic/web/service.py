@@ -149,7 +149,12 @@ async def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-async def _person(request: Request) -> SignedIn:
+async def person_behind(request: Request) -> SignedIn:
+    """Return who sent a request, and keep their session fresh.
+
+    Raises:
+        SignInError: nobody who is signed in.
+    """
     service: Service = request.app.state.service
     token: str | None = request.scope.get("pickapic.session")
     person = await service.person_of(token)
@@ -165,7 +170,7 @@ async def _person(request: Request) -> SignedIn:
 
 
 ServiceHere = Annotated[Service, Depends(_service)]
-Person = Annotated[SignedIn, Depends(_person)]
+Person = Annotated[SignedIn, Depends(person_behind)]
 """Whoever is signed in; nobody: 401."""
 
 
@@ -173,7 +178,12 @@ async def _user_id(person: Person) -> int:
     return person.user_id
 
 
-async def _participant(service: ServiceHere, person: Person) -> SignedIn:
+async def participant(service: ServiceHere, person: Person) -> SignedIn:
+    """Return `person`, who may take part.
+
+    Raises:
+        ForbiddenError: banned, or the present terms are not agreed to.
+    """
     if person.status == BANNED:
         raise banned()
     # What a visitor tries is never published, so there is nothing yet to agree to.
@@ -195,7 +205,7 @@ async def _admin(person: Person) -> SignedIn:
 
 
 UserId = Annotated[int, Depends(_user_id)]
-Participant = Annotated[SignedIn, Depends(_participant)]
+Participant = Annotated[SignedIn, Depends(participant)]
 """Somebody who may start duels and answer rounds: not banned, and agreed to the present terms."""
 Moderator = Annotated[SignedIn, Depends(_moderator)]
 """A moderator or an admin."""
