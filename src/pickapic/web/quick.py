@@ -8,9 +8,11 @@ sends it goes the long way, which is also what the documentation of the API is m
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from starlette.datastructures import URLPath
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Message, Receive, Scope, Send
 
 from pickapic.collect.images import ADDRESS
@@ -33,7 +35,15 @@ _LONGEST_WAIT = 30
 _LONG_WAY = "pickapic.long_way"
 
 
-class QuickImage(BaseRoute):
+class QuickRoute(BaseRoute):
+    """A route without a name: addresses are made by FastAPI's route for the same path."""
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Leave it to the other routes."""
+        raise NoMatchFound(name, path_params)
+
+
+class QuickImage(QuickRoute):
     """GET of an image; see `routes.images`."""
 
     path = ADDRESS + "{token}"
@@ -55,7 +65,7 @@ class QuickImage(BaseRoute):
         await response(scope, receive, send)
 
 
-class QuickPick(BaseRoute):
+class QuickPick(QuickRoute):
     """POST of a pick; see `routes.rounds`."""
 
     path = "/api/v1/rounds/{round_id}/pick"

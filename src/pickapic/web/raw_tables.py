@@ -76,7 +76,8 @@ class RawTables:
                 MutableHeaders(scope=message)["cache-control"] = "no-store"
             await send(message)
 
-        await self._ready().app(scope, receive, unkept)
+        # A scope of its own, for it writes its own app there, which what answers a fault must not meet.
+        await self._ready().app(dict(scope), receive, unkept)
 
     async def close(self) -> None:
         """Close the connections, if there ever were any."""
