@@ -2,6 +2,7 @@
 
 from pickapic.collect.tables.columns import METADATA, Instant, Key
 from pickapic.collect.tables.loop import duels, images, rounds
+from pickapic.collect.tables.machines import breakers, tokens, workers
 from pickapic.collect.tables.moderation import (
     blocked_images,
     decisions,
@@ -29,6 +30,7 @@ __all__ = [
     "Instant",
     "Key",
     "blocked_images",
+    "breakers",
     "consents",
     "decisions",
     "downloads",
@@ -48,5 +50,7 @@ __all__ = [
     "sessions",
     "shares",
     "sign_ins",
+    "tokens",
     "users",
+    "workers",
 ]

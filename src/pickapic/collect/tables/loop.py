@@ -58,6 +58,10 @@ images = Table(
     Column("phash", BigInteger),  # perceptual hash, 64 bits as a signed integer
     Column("unfit", Float),  # what the image classifier gave it, 0 to 1
     Column("flag", String(32)),  # why it is flagged or removed: classifier, blocked, reported, ...
+    Column("sent", Text),  # JSON: what the provider was asked, without secrets
+    Column("revised_prompt", Text),  # what the provider made of the prompt, if it says so
+    Column("source_sha256", String(64)),  # of the bytes that the provider answered with
+    Column("seconds", Float),  # from asking for it to having it
     Column("hidden_at", Instant),  # when its user took it out of their gallery; its rounds stay
     Index(None, "duel_id", "state"),
     comment="A finished image. Its file is in the store before its row is here.",

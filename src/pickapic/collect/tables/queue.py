@@ -12,7 +12,7 @@ jobs = Table(
     key(),
     reference("duel_id", "duels"),
     reference("user_id", "users"),
-    Column("state", String(16), nullable=False),  # queued, leased, done, cancelled, dead
+    Column("state", String(16), nullable=False),  # queued, leased, done, cancelled, dead, refused
     Column("priority", Integer, nullable=False),  # 0: the round on screen waits for it; 1: made ahead
     Column("virtual_time", Float, nullable=False),
     Column("kind", String(8), nullable=False, server_default="generate"),  # generate, corrupt, gold

@@ -1,0 +1,70 @@
+"""Workers on other machines, generators that fail, and what providers really did."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from pickapic.collect.tables import Instant, Key
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the new tables and columns; of images made before, what is new stays unknown."""
+    op.create_table(
+        "tokens",
+        sa.Column("id", Key, autoincrement=True, nullable=False),
+        sa.Column("uid", sa.String(length=32), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("label", sa.String(length=64), nullable=False),
+        sa.Column("created_by", Key, nullable=True),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("expires_at", Instant, nullable=True),
+        sa.Column("used_at", Instant, nullable=True),
+        sa.Column("revoked_at", Instant, nullable=True),
+        sa.ForeignKeyConstraint(["created_by"], ["users.id"], name=op.f("fk_tokens_created_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_tokens_token_hash")),
+        sa.UniqueConstraint("uid", name=op.f("uq_tokens_uid")),
+        comment="What machines show instead of a session; only the SHA-256 is kept.",
+    )
+    op.create_table(
+        "workers",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("token_id", Key, nullable=True),
+        sa.Column("generators", sa.Text(), nullable=False),
+        sa.Column("started_at", Instant, nullable=False),
+        sa.Column("seen_at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
+        comment="Workers that were heard of lately.",
+    )
+    op.create_table(
+        "breakers",
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("benched_until", Instant, nullable=True),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("failed_at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_breakers")),
+        comment="Generators whose provider failed lately; no row: all is well.",
+    )
+    op.add_column("images", sa.Column("sent", sa.Text(), nullable=True))
+    op.add_column("images", sa.Column("revised_prompt", sa.Text(), nullable=True))
+    op.add_column("images", sa.Column("source_sha256", sa.String(length=64), nullable=True))
+    op.add_column("images", sa.Column("seconds", sa.Float(), nullable=True))
+
+
+def downgrade() -> None:
+    """Drop what `upgrade` made."""
+    op.drop_column("images", "seconds")
+    op.drop_column("images", "source_sha256")
+    op.drop_column("images", "revised_prompt")
+    op.drop_column("images", "sent")
+    op.drop_table("breakers")
+    op.drop_table("workers")
+    op.drop_table("tokens")
