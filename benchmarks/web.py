@@ -89,10 +89,10 @@ class Tally:
 class Server:
     """`pickapic serve` on a database and a home of its own, to be killed and started again."""
 
-    def __init__(self, home: Path, database: URL, workers: int, ahead: int) -> None:
+    def __init__(self, home: Path, database: URL, processes: int, ahead: int) -> None:
         self._home = home
         self._command = [sys.executable, "-m", "pickapic"]
-        self._workers = ["--workers", str(workers)] if workers > 1 else []
+        self._processes = ["--processes", str(processes)]
         self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PICKAPIC_")}
@@ -108,7 +108,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = self.run("serve", "--no-worker", "--port", str(self._port), *self._workers)
+        self.process = self.run("serve", "--no-worker", "--port", str(self._port), *self._processes)
         wait_for_line(self.process, self._home / "serve.log", " is at http://")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -217,7 +217,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--picks", type=int, default=3000, help="in all, on each side")
     parser.add_argument("--rounds", type=int, default=3, help="turns that each side takes")
     parser.add_argument("--cores", type=int, default=2, help="cores for everything together")
-    parser.add_argument("--workers", type=int, default=1, help="processes of our server")
+    parser.add_argument("--processes", type=int, default=2, help="processes of our server")
     parser.add_argument("--only", choices=("ours", "label-studio"))
     parser.add_argument(
         "--kill", action="store_true", help="kill -9 our server between, instead of comparing"
@@ -254,7 +254,7 @@ async def measure(arguments: argparse.Namespace, server: URL, folder: Path, stac
         home = folder / "home"
         home.mkdir()
         # Two more than are picked from: so that each answer names one more to fetch, as where a worker runs.
-        ours = Server(home, database, arguments.workers, ahead=each + 2)
+        ours = Server(home, database, arguments.processes, ahead=each + 2)
         stack.callback(ours.stop)
         ours.start()
         people = [Person(ours.address, number) for number in range(arguments.people)]
@@ -310,7 +310,7 @@ async def describe(server: URL, arguments: argparse.Namespace, total: int) -> No
     )
     print("PostgreSQL " + ", ".join(f"{name} {value}" for name, value in shown.items()))
     print(
-        f"{arguments.people} people, {total} picks in {arguments.rounds} rounds; our processes: {arguments.workers}"
+        f"{arguments.people} people, {total} picks in {arguments.rounds} rounds; our processes: {arguments.processes}"
     )
     print("raised for the run: " + ", ".join(f"{name}={value}" for name, value in RAISED.items()), flush=True)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from server_process import Guest, Process
 from web_site import Site
 
 from databases import KINDS_SLOWLY, Databases
@@ -56,3 +58,42 @@ def on(site) -> Iterator[Any]:
         return asyncio.run(started())
 
     return run
+
+
+@pytest.fixture
+def run_plainly(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start `pickapic ...` in a process of its own, without any settings but those given."""
+    started: list[Process] = []
+
+    def start(*arguments: str, **settings: str) -> Process:
+        started.append(Process(tmp_path / "home", *arguments, **settings))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def run(run_plainly: Callable[..., Process], database_url: str) -> Callable[..., Process]:
+    """Start `pickapic ...` in a process of its own, on the test's database."""
+
+    def start(*arguments: str, **settings: str) -> Process:
+        return run_plainly(*arguments, PICKAPIC_DATABASE_URL=database_url, **settings)
+
+    return start
+
+
+@pytest.fixture
+def guest() -> Iterator[Callable[[int], Guest]]:
+    """Sign a guest in at a port."""
+    guests: list[Guest] = []
+
+    def arrive(port: int) -> Guest:
+        guests.append(Guest(port))
+        return guests[-1]
+
+    yield arrive
+    for one in guests:
+        one.client.close()

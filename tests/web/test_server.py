@@ -1,135 +1,31 @@
-"""The server as a process of its own: events, kill -9, sharing a database with a worker process."""
+"""The server as a process of its own: events, kill -9, several processes, sharing a database with a worker."""
 
 import json
 import os
 import re
 import signal
-import socket
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
+from server_process import Guest, free_port, inside, serve
+from sqlalchemy import select, update
+
+from pickapic.collect.tables import jobs, rounds
+
+ON_BOTH_DATABASES = True
 
 
-class Process:
-    """`pickapic ...` in a process of its own."""
-
-    def __init__(self, home, *arguments: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PICKAPIC_")}
-        environment["PICKAPIC_HOME"] = str(home)
-        home.mkdir(exist_ok=True)
-        self.log = home / f"{arguments[0]}.log"
-        with self.log.open("ab") as stream:
-            self.start = stream.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pickapic", *arguments],
-                cwd=home,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-            )
-
-    def wait_for(self, pattern: str) -> str:
-        for _ in range(600):
-            match = re.search(pattern, self.text())
-            if match:
-                return match[0]
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise AssertionError(f"{pattern!r} was never said:\n{self.text()}")
-
-    def text(self) -> str:
-        return self.log.read_bytes()[self.start :].decode()
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@pytest.fixture
-def run(tmp_path):
-    started: list[Process] = []
-
-    def start(*arguments: str) -> Process:
-        started.append(Process(tmp_path / "home", *arguments))
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.process.poll() is None:
-            process.stop(signal.SIGKILL)
-
-
-@pytest.fixture
-def guest():
-    """Sign a guest in at a port."""
-    guests: list[Guest] = []
-
-    def arrive(port: int) -> Guest:
-        guests.append(Guest(port))
-        return guests[-1]
-
-    yield arrive
-    for one in guests:
-        one.client.close()
-
-
-def serve(run, port: int, *more: str) -> Process:
-    server = run("serve", "--port", str(port), *more)
-    server.wait_for(r"is at http://\S+")
-    return server
-
-
-class Guest:
-    def __init__(self, port: int) -> None:
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        self.client.get("/api/v1/me")
-        assert self.post("/auth/guest").status_code == 201
-
-    def post(self, path, body=None):
-        headers = {"X-CSRF-Token": self.client.cookies.get("csrf", "")}
-        return self.client.post(path, json=body, headers=headers)
-
-    def start(self, prompt):
-        duel = self.post("/api/v1/duels", {"prompt": prompt}).json()
-        return self.ready(duel["duel_id"])
-
-    def pick(self, duel, answer):
-        """Fetch both images, then answer, as a page does."""
-        for image in duel["round"]["images"]:
-            self.client.get(image["url"])
-        return self.post(f"/api/v1/rounds/{duel['round']['round_id']}/pick", {"pick": answer})
-
-    def ready(self, duel_id):
-        for _ in range(20):
-            duel = self.client.get(f"/api/v1/duels/{duel_id}?wait=10").json()
-            if duel["round"]:
-                return duel
-        raise AssertionError("no images")
-
-
-def answered(home) -> list[tuple[str, str]]:
-    connection = sqlite3.connect(home / "pickapic.db")
-    try:
-        return connection.execute("SELECT uid, pick FROM rounds WHERE state = 'answered'").fetchall()
-    finally:
-        connection.close()
+def answered(database_url) -> list[tuple[str, str]]:
+    query = select(rounds.c.uid, rounds.c.pick).where(rounds.c.state == "answered")
+    return inside(database_url, lambda connection: [tuple(row) for row in connection.execute(query)])
 
 
 @pytest.mark.slow
-def test_kill_9_between_and_during_picks_loses_and_doubles_nothing(run, guest, tmp_path):
+def test_kill_9_between_and_during_picks_loses_and_doubles_nothing(run, guest, database_url):
     port = free_port()
     promised: dict[str, str] = {}
     lock = threading.Lock()
@@ -176,7 +72,7 @@ def test_kill_9_between_and_during_picks_loses_and_doubles_nothing(run, guest, t
             thread.join(timeout=60)
     assert server.stop() in (0, -signal.SIGTERM)
     assert worker.stop() == 0
-    stored = answered(tmp_path / "home")
+    stored = answered(database_url)
     assert len(stored) == len(dict(stored)), "a round was answered twice"
     assert promised.items() <= dict(stored).items(), "an answered pick was lost"
     # At most the picks in flight at the kills are stored without having been confirmed.
@@ -184,18 +80,15 @@ def test_kill_9_between_and_during_picks_loses_and_doubles_nothing(run, guest, t
 
 
 @pytest.mark.slow
-def test_a_killed_workers_jobs_are_made_by_the_next(run, guest, tmp_path):
-    home = tmp_path / "home"
+def test_a_killed_workers_jobs_are_made_by_the_next(run, guest, database_url):
     port = free_port()
     server = serve(run, port, "--no-worker")
     somebody = guest(port)
     duel = somebody.post("/api/v1/duels", {"prompt": "a cat"}).json()
-    connection = sqlite3.connect(home / "pickapic.db", isolation_level=None)
     # What a worker leaves behind that was killed after its lease had begun.
-    connection.execute(
-        "UPDATE jobs SET state='leased', worker='dead', attempts=1, lease_until='2020-01-01 00:00:00.000000'"
-    )
-    connection.close()
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    left = update(jobs).values(state="leased", worker="dead", attempts=1, lease_until=long_ago)
+    inside(database_url, lambda connection: connection.execute(left))
     worker = run("worker")
     shown = somebody.ready(duel["duel_id"])
     assert shown["state"] == "ready"
@@ -236,14 +129,73 @@ def test_events_tell_the_way_from_the_queue_to_the_round_and_end_with_the_server
 
 
 @pytest.mark.slow
-def test_serve_needs_no_setting_and_keeps_its_secret_to_itself(run, tmp_path):
+def test_serve_needs_no_setting_and_keeps_its_secret_to_itself(run_plainly, tmp_path):
     port = free_port()
-    server = serve(run, port)
+    server = serve(run_plainly, port)
     key = tmp_path / "home" / "secret_key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert httpx.get(f"http://127.0.0.1:{port}/readyz").json()["status"] == "ok"
-    second = run("serve", "--port", str(port))
+    second = run_plainly("serve", "--port", str(port))
     assert second.process.wait(timeout=60) == 1
     assert "cannot be listened on" in second.text()
     assert "Traceback" not in second.text()
     server.stop()
+
+
+@pytest.mark.slow
+def test_several_processes_are_one_server(run, guest, database_url):
+    """What one is told the others know; one that is killed is replaced; metrics are added up; all end together."""
+    port = free_port()
+    server = serve(run, port, "--processes", "3")
+    guests = [guest(port) for _ in range(4)]
+    picks = 0
+    for number, person in enumerate(guests):
+        duel = person.start(f"a cat number {number}")
+        for answer in ("left", "right", "tie"):
+            # Each request on a connection of its own: any of the processes may have it.
+            person.client.headers["Connection"] = "close"
+            assert person.pick(duel, answer).status_code == 200
+            duel = person.ready(duel["duel_id"])
+            picks += 1
+    assert len(answered(database_url)) == picks
+
+    time.sleep(2.5)  # until each has written its metrics once more
+    texts = {guests[0].client.get("/metrics").text for _ in range(12)}
+    for text in texts:
+        counted = re.findall(r'^pickapic_answers_total\{answer="\w+"\} ([\d.]+)$', text, re.MULTILINE)
+        assert sum(map(float, counted)) == picks
+    children = server.children()
+    assert len(children) == 3
+    os.kill(children[1], signal.SIGKILL)
+    server.wait_for("another takes its place")
+    for _ in range(20):
+        assert guests[1].client.get("/api/v1/me").status_code == 200
+    for _ in range(100):
+        if len(server.children()) == 3:
+            break
+        time.sleep(0.1)
+    assert len(server.children()) == 3
+    assert server.stop() == 0
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"http://127.0.0.1:{port}/healthz")
+    assert "Traceback" not in server.text()
+
+
+@pytest.mark.slow
+def test_processes_do_not_outlive_the_one_that_started_them(run):
+    port = free_port()
+    server = serve(run, port, "--processes", "2", "--no-worker")
+    children = server.children()
+    server.stop(signal.SIGKILL)
+    for _ in range(100):
+        if not any(is_running(child) for child in children):
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process was left behind")
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

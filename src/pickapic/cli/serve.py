@@ -11,6 +11,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     worker: Annotated[bool, typer.Option(help="Make the images in this process too.")] = True,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Server processes, for a machine with several cores.")
+    ] = 1,
 ) -> None:
     """Serve the page and the API, and make the images.
 
@@ -25,6 +28,6 @@ def serve(
     if worker:
         from pickapic.cli.worker import beside
 
-        run(settings, [beside(settings)])
+        run(settings, [beside(settings)], processes)
     else:
-        run(settings, [])
+        run(settings, [], processes)

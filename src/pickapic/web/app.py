@@ -26,6 +26,7 @@ from pickapic.web.deliveries import Deliveries
 from pickapic.web.exporting import Exporting
 from pickapic.web.languages import load_languages
 from pickapic.web.metrics import Metrics, MetricsMiddleware
+from pickapic.web.processes import Exchange
 from pickapic.web.quick import QuickImage, QuickPick
 from pickapic.web.raw_tables import PATH as TABLES
 from pickapic.web.raw_tables import RawTables
@@ -59,8 +60,12 @@ Beside = Callable[[Service], Coroutine[Any, Any, None]]
 """Runs beside the app while it serves, for instance a worker; cancelled when the app stops."""
 
 
-def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
+def create_app(
+    settings: Settings, beside: Sequence[Beside] = (), exchange: Exchange | None = None
+) -> FastAPI:
     """Return the app. It opens the database and the image store when it starts, and closes them when it stops.
+
+    With `exchange` it is one of several processes, whose metrics are added up.
 
     Raises:
         InputError: a generator or scorer that is not installed, or a secret that cannot be used.
@@ -69,7 +74,7 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
     reviews.load(settings)
     policy_from(settings)  # says at once if the setting `quality` names no parameter
     secret = secret_key(settings)
-    metrics = Metrics()
+    metrics = Metrics(exchange)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -79,6 +84,8 @@ def create_app(settings: Settings, beside: Sequence[Beside] = ()) -> FastAPI:
             await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
             await _run_beside(stack, watch(service))
+            if exchange is not None:
+                await _run_beside(stack, exchange.run(metrics.own_text))
             for work in beside:
                 await _run_beside(stack, work(service))
             yield

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pickapic.web.processes import Exchange
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 IMAGE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 API = "/api/v1"
+# What each process reads from the database, and none counts.
+READ_ALIKE = ("pickapic_jobs",)
 
 
 class Metrics:
-    """What is counted; `text()` is what `/metrics` answers."""
+    """What is counted; `text()` is what `/metrics` answers: of all processes, if `exchange` names several."""
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: Exchange | None = None) -> None:
+        self._exchange = exchange
         self._registry = CollectorRegistry()
         self.answers = Counter(
             "pickapic_answers", "Answers stored, by kind", ["answer"], registry=self._registry
@@ -63,7 +72,44 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        if self._exchange is None:
+            return self.own_text()
+        return added([self.own_text().decode(), *self._exchange.others()])
+
+    def own_text(self) -> bytes:
+        """Return the metrics of this process."""
         return generate_latest(self._registry)
+
+
+def added(texts: Sequence[str]) -> bytes:
+    """Return the metrics of several processes as if one had counted; the first says what they all read alike."""
+    families: dict[str, Metric] = {}
+    sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for number, text in enumerate(texts):
+        for family in text_string_to_metric_families(text):
+            if number and family.name in READ_ALIKE:
+                continue
+            families.setdefault(family.name, family)
+            known = sums.setdefault(family.name, {})
+            for sample in family.samples:
+                if sample.name.endswith("_created"):
+                    continue
+                key = (sample.name, tuple(sorted(sample.labels.items())))
+                known[key] = known.get(key, 0.0) + sample.value
+    for name, family in families.items():
+        family.samples = [Sample(of, dict(labels), value) for (of, labels), value in sums[name].items()]
+    registry = CollectorRegistry()
+    registry.register(_Collected(list(families.values())))
+    return generate_latest(registry)
+
+
+class _Collected(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """Return them as they are."""
+        return self._families
 
 
 class MetricsMiddleware:

@@ -17,6 +17,7 @@ from pickapic.collect.database import open_database
 from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.web.app import Beside, create_app
+from pickapic.web.processes import Exchange, run_processes
 
 # Database threads answer to the event loop: at Python's 5 ms a busy loop would let each statement wait that
 # long.
@@ -39,7 +40,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await super().startup(sockets=sockets)
-        if self.started:
+        if self.started and self._address:
             print(f"Pick-a-Pic is at {self._address}", file=sys.stderr, flush=True)  # noqa: T201
 
     async def on_tick(self, counter: int) -> bool:
@@ -73,8 +74,8 @@ def _waits_for_headers(connection: Any) -> bool:
     return not is_idle and (cycle is None or cycle.response_complete)
 
 
-def run(settings: Settings, beside: Sequence[Beside]) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def run(settings: Settings, beside: Sequence[Beside], processes: int = 1) -> None:
+    """Serve until SIGTERM or Ctrl-C; `beside` runs in the first of the processes alone.
 
     Raises:
         InputError: the address cannot be listened on, or the settings do not fit.
@@ -82,10 +83,24 @@ def run(settings: Settings, beside: Sequence[Beside]) -> None:
     listener = _listen(settings.host, settings.port)
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    app = create_app(settings, beside)
+    address = f"http://{host}:{port}"
     asyncio.run(_prepare(settings))
+    if processes == 1:
+        _serve(create_app(settings, beside), settings, address, listener)
+        return
+    create_app(settings)  # says once, before there are several, what does not fit
+
+    def serve(number: int, exchange: Exchange) -> None:
+        is_first = number == 0
+        app = create_app(settings, beside if is_first else (), exchange)
+        _serve(app, settings, address if is_first else "", listener)
+
+    run_processes(processes, serve)
+
+
+def _serve(app: FastAPI, settings: Settings, address: str, listener: socket.socket) -> None:
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
-    server = Server(config_of(app, settings), app, f"http://{host}:{port}")
+    server = Server(config_of(app, settings), app, address)
     try:
         asyncio.run(server.serve(sockets=[listener]))
     except KeyboardInterrupt:
