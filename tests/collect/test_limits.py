@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, insert, update
 
-from pickapic.collect import limits
+from pickapic.collect import limits, marks
 from pickapic.collect.limits import Allowance, Record, allowance
+from pickapic.collect.marks import address_mark, device_mark
 from pickapic.collect.quality import Policy
 from pickapic.collect.refusals import LimitError
 from pickapic.collect.tables import risks, rounds, users
@@ -74,6 +75,22 @@ def test_images_waiting(hands):
     start(hands, user, jobs_per_user=18)
     hands.make()
     start(hands, user, jobs_per_user=12)
+
+
+def test_guests_from_one_address_within_an_hour(hands):
+    office, elsewhere = address_mark("key", "93.184.216.34"), address_mark("key", "93.184.216.35")
+    settings = hands.settings.model_copy(update={"guests_per_hour": 3})
+    for _ in range(3):
+        hands.write(limits.check_guest, settings, [office], hands.now)
+        hands.write(marks.note, hands.guest(), (office,), hands.now)
+        hands.later(60)
+    with pytest.raises(LimitError, match="3 new people came") as refused:
+        hands.write(limits.check_guest, settings, [office], hands.now)
+    assert refused.value.retry_after == 3600 - 180
+    hands.write(limits.check_guest, settings, [elsewhere], hands.now)
+    hands.write(limits.check_guest, settings, [device_mark("key", "a browser")], hands.now)
+    hands.later(refused.value.retry_after)
+    hands.write(limits.check_guest, settings, [office], hands.now)
 
 
 def test_what_was_cancelled_does_not_wait(hands):

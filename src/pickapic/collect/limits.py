@@ -1,4 +1,4 @@
-"""How much one person may ask for: prompts a minute, images waiting, images a week, answers in all.
+"""How much one person may ask for: prompts a minute, images waiting, images a week, answers in all; guests an address.
 
 A refusal is a `LimitError` with the seconds after which it is worth trying again. Starting a prompt checks
 everything in one statement; answering checks only what standing allows, and only at every tenth round.
@@ -7,20 +7,23 @@ everything in one statement; answering checks only what standing allows, and onl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
 from pickapic.collect import jobs, places
+from pickapic.collect.marks import Mark
 from pickapic.collect.quality.policy import Policy, policy_from
 from pickapic.collect.refusals import LimitError
-from pickapic.collect.tables import duels, risks, rounds, users
+from pickapic.collect.tables import duels, marks, risks, rounds, users
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import Settings
 
 PROMPT_WINDOW = timedelta(minutes=1)
 IMAGE_WINDOW = timedelta(days=7)
+GUEST_WINDOW = timedelta(hours=1)
 STEP = timedelta(days=7)
 CHECKED_EVERY = 10
 """Rounds of a duel between two looks at a person's allowance: up to nine answers more do no harm."""
@@ -146,6 +149,32 @@ def check_start(connection: Connection, settings: Settings, user_id: int, now: d
             count=mine.made,
         )
     _check_allowance(connection, settings, user_id, now)
+
+
+_newcomers = select(func.count(), func.min(marks.c.first_at)).where(
+    marks.c.kind == "address", marks.c.digest == bindparam("digest"), marks.c.first_at > bindparam("hour_ago")
+)
+
+
+def check_guest(connection: Connection, settings: Settings, seen: Sequence[Mark], now: datetime) -> None:
+    """Refuse another guest to an address from which many came just now; `seen` are the marks of their browser.
+
+    An address that is not of the public internet has no mark, so nothing is known of it and nothing refused.
+
+    Raises:
+        LimitError: too many newcomers within the hour.
+    """
+    hour_ago = now - GUEST_WINDOW
+    for mark in seen:
+        if mark.kind != "address":
+            continue
+        came, first = connection.execute(_newcomers, {"digest": mark.digest, "hour_ago": hour_ago}).one()
+        if came >= settings.guests_per_hour:
+            raise LimitError(
+                "{count} new people came from your internet address within an hour; please wait a little.",
+                _seconds(first - hour_ago),
+                count=came,
+            )
 
 
 def check_pick(connection: Connection, settings: Settings, user_id: int, number: int, now: datetime) -> None:

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     )
     prompt_max_length: int = Field(500, ge=1, description="characters a prompt may have")
     prompts_per_minute: int = Field(60, ge=1, description="prompts that one user may start within a minute")
+    guests_per_hour: int = Field(
+        100, ge=1, description="new people who may come from one internet address as guests within an hour"
+    )
     images_per_week: int = Field(
         5_000, ge=1, description="images that one user may have made within seven days"
     )

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from pickapic.collect import consents, sessions, users, visitors
+from pickapic.collect import consents, limits, sessions, users, visitors
 from pickapic.collect.sessions import SignedIn
 from pickapic.settings import Settings
 from pickapic.web import visits
@@ -125,6 +125,7 @@ def farewell(request: Request, service: Service, response: Response) -> Response
 def _new_guest(
     connection: Connection, settings: Settings, visit: visits.Visit, before: SignedIn | None
 ) -> tuple[int, str]:
+    limits.check_guest(connection, settings, visit.seen, now())
     user_id = users.create_guest(connection, now())
     consents.agree(connection, user_id, settings.terms_version, now())
     return user_id, visits.enter(connection, user_id, settings.session_days, visit, before, now())
