@@ -19,7 +19,7 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Another seed is another population, split and training order.")
     ] = 0,
-    port: Annotated[int, typer.Option(help="Port of the page.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the page.")] = 8000,
     serve: Annotated[
         bool, typer.Option(help="Go on serving the page, and open the report in a browser.")
     ] = True,
