@@ -151,6 +151,34 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe line logged"
     )
+    log_format: Literal["json", "console"] = Field(
+        "console", description="form of the log's lines; default in production: json"
+    )
+    access_log: bool = Field(
+        False, description="log each request: route, status, milliseconds; default in production: true"
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="bearer token for /metrics; none: only private addresses, past no proxy, may read it",
+    )
+    queue_alarm_seconds: float = Field(
+        300.0, gt=0, description="age of the oldest image to make from which /readyz says degraded"
+    )
+    stop_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="seconds after SIGTERM for which requests are still taken, while /readyz says 503",
+    )
+    stop_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="seconds that open requests, and images in the making, have to end after SIGTERM",
+    )
+    visitor_days: int = Field(
+        30,
+        ge=1,
+        description="days after which a visitor who tried the free prompt and never came back is deleted",
+    )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
 
@@ -175,7 +203,8 @@ class Settings(BaseSettings):
         """Return the values to print, by field name: secrets, and passwords inside URLs, are replaced."""
         values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         values["home"] = str(self.home)
-        values["secret_key"] = HIDDEN if self.secret_key else None
+        for name in ("secret_key", "metrics_token"):
+            values[name] = HIDDEN if values[name] else None
         values["sign_in"] = [
             {entry: getattr(choice, entry) for entry in choice.__slots__} | {"client_secret": HIDDEN}
             for choice in self.sign_in
@@ -231,6 +260,8 @@ class Settings(BaseSettings):
             "database_url": f"sqlite:///{home / 'pickapic.db'}",
             "images_url": str(home / "images"),
             "allow_guests": values.get("environment") != "production",
+            "log_format": "json" if values.get("environment") == "production" else "console",
+            "access_log": values.get("environment") == "production",
         }
         return filled | {name: value for name, value in values.items() if value != ""}
 
