@@ -9,38 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from duel_tables import duels
 from fake_scorers import Hashing, expected
 from hostile_images import encoded
 from pickapic import __version__
-from pickapic.dataset.schema import SCHEMA
 from pickapic.evaluate.scores import COLUMNS, score_examples
 from pickapic.records import InputError
 from pickapic.scorers.sources import Wanted, open_source
 from pickapic.scorers.table import ScoreTable, identify
-
-
-def duels(n: int) -> pa.Table:
-    """Return rounds in which the winner stays, as people play them, with a new prompt every seven."""
-    rng = np.random.default_rng(5)
-    rows, kept = [], 0
-    for number in range(n):
-        prompt, new = number // 7, number + 1
-        kept = number if number % 7 == 0 else kept
-        left, right = (kept, new) if rng.random() < 0.5 else (new, kept)
-        rows.append(
-            {
-                "caption": f"prompt {prompt}",
-                "created_at": number,
-                "image_0_uid": f"image-{left}",
-                "image_1_uid": f"image-{right}",
-                "jpg_0": encoded(left),
-                "jpg_1": encoded(right),
-                "label_0": 1.0,
-                "ranking_id": number,
-            }
-        )
-        kept = (left, right)[int(rng.integers(2))]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def score(
     table = ScoreTable(out, source, loaded, identity, scale.value)
     cluster = None
     if engine is EngineName.RAY:
-        from pickapic.scorers.ray_engine import Cluster, Job, RayEngine
+        from pickapic.cluster.scoring import Cluster, Job, RayEngine
 
         given = {name: value for name, value in {"model": model, **options}.items() if value is not None}
         job = Job(tuple(inputs), wanted, scorer, given, scale.value, table.part_rows)

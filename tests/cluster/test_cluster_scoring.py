@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.cluster_utils import Cluster as Nodes
-from test_table import duels
 
 import fake_scorers
+from duel_tables import duels
 from fake_scorers import Hashing
+from pickapic.cluster.nodes import connect
+from pickapic.cluster.scoring import Cluster, Job, RayEngine
 from pickapic.records import InputError
-from pickapic.scorers.ray_engine import Cluster, Job, RayEngine, connect
 from pickapic.scorers.sources import Wanted, open_source
 from pickapic.scorers.table import ScoreTable, identify
 

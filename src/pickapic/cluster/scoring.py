@@ -8,10 +8,8 @@ both are left open there, and filled in here, where the parts come together in o
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import pickle
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from pickapic.cluster.nodes import connect, room
 from pickapic.records import InputError
 from pickapic.scorers.load import load_scorer
 from pickapic.scorers.rows import Key, Row, RowScore, score_parts, score_rows, scores_by_key
@@ -28,7 +27,6 @@ from pickapic.scorers.scorer import Scorer
 from pickapic.scorers.sources import Source, Wanted, open_source
 
 PARTS_A_STRETCH = 8
-CONNECT_SECONDS = 10
 OPEN = math.nan  # a score that another actor knows; a scorer's own NaN becomes an error, never a score
 
 
@@ -93,7 +91,7 @@ class RayEngine:
         connect(self._cluster.address)
         count = math.ceil(self._source.count / self._job.part_rows)
         gpus = self._gpus()
-        actors = self._actors(gpus, count - first)
+        actors = room(self._cluster.actors, self._cluster.cpus, gpus, count - first)
         # A few stretches for each actor, so that none waits long for the last one.
         size = min(PARTS_A_STRETCH, max(1, (count - first) // (4 * actors)))
         stretches = [
@@ -113,11 +111,6 @@ class RayEngine:
         if self._cluster.gpus is not None:
             return self._cluster.gpus
         return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-
-    def _actors(self, gpus: float, parts: int) -> int:
-        resources = ray.cluster_resources()
-        room = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1) / self._cluster.cpus
-        return max(1, min(parts, self._cluster.actors or int(room)))
 
     def _parts(self, stretches: Sequence[Mapping[str, int]], actors: int, gpus: float) -> Iterator[_Part]:
         if not stretches:
@@ -212,24 +205,3 @@ def _message(payload: bytes, refused: str) -> pa.Table:
 
 def _rows_of(batch: Any) -> list[dict[str, Any]]:
     return batch.to_pylist()
-
-
-def connect(address: str | None) -> None:
-    """Join the cluster at `address`, or start one on this machine; nothing happens if one is joined already.
-
-    Raises:
-        InputError: nobody answers there.
-    """
-    if ray.is_initialized():
-        return
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    try:
-        if host and port.isdecimal():
-            # Ray itself would go on trying for minutes.
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"no Ray cluster answers at {address}: {error}") from error
-    # The command has a progress bar of its own.
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
