@@ -52,7 +52,7 @@ def start(
         raise ConflictError(
             "No pictures can be made at the moment: all models are switched off. Please try again later."
         )
-    reviews.check(connection, settings, user_id, prompt)
+    judged_by = reviews.check(connection, settings, user_id, prompt)
     uid = secrets.token_urlsafe(16)
     duel_id = connection.execute(
         _insert_duel,
@@ -64,6 +64,8 @@ def start(
             "negative_prompt": prompt.negative,
             "state": OPEN,
             "created_at": now,
+            "judged_by": judged_by,
+            "refused": None if judged_by is None else False,
         },
     ).scalar_one()
     orders = [

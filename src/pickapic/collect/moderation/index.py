@@ -69,6 +69,7 @@ class Index:
     """What `words.judge` asks. It remembers what it found in a word: most words of prompts are seen again."""
 
     def __init__(self, lists: Lists) -> None:
+        self.fingerprint = lists.fingerprint
         self.rules = lists.rules
         self.grammar = lists.grammar
         self.dense: list[tuple[str, Group]] = []

@@ -14,14 +14,16 @@ Japanese, Korean and Thai words match anywhere.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from pickapic import __version__
 from pickapic.collect.moderation.categories import CATEGORIES, Weight
 from pickapic.collect.moderation.folding import WORDS, fold, latin
 from pickapic.records import InputError
@@ -79,6 +81,12 @@ class Lists:
     rules: tuple[Rule, ...]
     grammar: Grammar
     allow: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with the lists, and with the version of the program that reads them."""
+        text = json.dumps([__version__, asdict(self)], default=sorted)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(slots=True)

@@ -86,18 +86,19 @@ def load(settings: Settings) -> None:
         open_index(settings.prompt_words)
 
 
-def check(connection: Connection, settings: Settings, user_id: int, prompt: Prompt) -> None:
-    """Let a prompt pass, or refuse it.
+def check(connection: Connection, settings: Settings, user_id: int, prompt: Prompt) -> str | None:
+    """Let a prompt pass, or refuse it; return the fingerprint of the words that let it pass, None without a filter.
 
     Raises:
         ReviewError: it is in the grey zone, and no moderator has decided about it.
         PromptError: it is refused; the message names the rule, never the list.
     """
     if not settings.prompt_filter:
-        return
-    verdict = judge(prompt.caption, open_index(settings.prompt_words), prompt.negative)
+        return None
+    index = open_index(settings.prompt_words)
+    verdict = judge(prompt.caption, index, prompt.negative)
     if verdict.decision == "allow":
-        return
+        return index.fingerprint
     category = CATEGORIES[verdict.reasons[0].category]
     if verdict.decision == "refuse":
         raise PromptError(category.reason)
@@ -107,6 +108,7 @@ def check(connection: Connection, settings: Settings, user_id: int, prompt: Prom
         raise PromptError(category.reason)
     if state != APPROVED:
         raise ReviewError(user_id, prompt.typed, digest, verdict.reasons)
+    return index.fingerprint
 
 
 def hold(connection: Connection, error: ReviewError, now: datetime) -> None:

@@ -6,7 +6,7 @@ foreign key where one would fit came with a later revision: SQLite cannot add on
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
 from pickapic.collect.tables.columns import METADATA, Instant, Key, key, reference
 
@@ -25,6 +25,8 @@ duels = Table(
     Column("closed_at", Instant),
     Column("image_width", Integer),  # of all its images, set by the first; see worker.py
     Column("image_height", Integer),
+    Column("judged_by", String(16)),  # fingerprint of the words that its caption was judged by; none: not yet
+    Column("refused", Boolean),  # by those words
     Index(None, "user_id", "created_at"),
     comment="One prompt of one user, and the rounds that follow from it.",
 )

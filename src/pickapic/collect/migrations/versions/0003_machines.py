@@ -53,6 +53,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_breakers")),
         comment="Generators whose provider failed lately; no row: all is well.",
     )
+    op.add_column("duels", sa.Column("judged_by", sa.String(length=16), nullable=True))
+    op.add_column("duels", sa.Column("refused", sa.Boolean(), nullable=True))
     op.add_column("images", sa.Column("sent", sa.Text(), nullable=True))
     op.add_column("images", sa.Column("revised_prompt", sa.Text(), nullable=True))
     op.add_column("images", sa.Column("source_sha256", sa.String(length=64), nullable=True))
@@ -65,6 +67,8 @@ def downgrade() -> None:
     op.drop_column("images", "source_sha256")
     op.drop_column("images", "revised_prompt")
     op.drop_column("images", "sent")
+    op.drop_column("duels", "refused")
+    op.drop_column("duels", "judged_by")
     op.drop_table("breakers")
     op.drop_table("workers")
     op.drop_table("tokens")
