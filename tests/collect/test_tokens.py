@@ -60,13 +60,13 @@ def test_a_token_runs_out_and_can_be_revoked(hands):
 
 
 @pytest.mark.parametrize(
-    ("kind", "label", "days"),
+    ("purpose", "label", "days"),
     [("worker", " ", None), ("worker", "x" * 65, None), ("worker", "a\x00b", None), ("root", "x", None)]
     + [("worker", "x", days) for days in (0, -1, 3651)],
 )
-def test_what_is_no_token_is_refused(hands, kind, label, days):
+def test_what_is_no_token_is_refused(hands, purpose, label, days):
     with pytest.raises(InputError):
-        create(hands, kind, label, days)
+        create(hands, purpose, label, days)
     assert hands.rows(table) == []
 
 
