@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
 from sqlalchemy import select
 
 from pickapic.cli.app import main
-from pickapic.collect import reports
+from pickapic.collect import reports, tokens, workers
 from pickapic.collect.moderation import reviews
 from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.tables import jobs, users
@@ -140,3 +142,38 @@ def test_a_gold_pair_is_added_listed_and_retired(hands, admin, tmp_path, monkeyp
     text.write_text("no image")
     assert "cannot be read" in admin("gold", "add", better, str(text), "--caption", "x", code=1)
     assert "the same file" in admin("gold", "add", better, better, "--caption", "x", code=1)
+
+
+def test_tokens_are_made_listed_and_revoked(hands, admin):
+    made = admin("tokens", "create", "worker", "gpu 1", "--days", "30")
+    assert made["token"].startswith("pickapic_worker_")
+    (listed,) = admin("tokens", "list")
+    assert (listed["uid"], listed["label"], listed["state"]) == (made["uid"], "gpu 1", "active")
+    assert made["token"] not in json.dumps(listed)
+    holder = hands.read(tokens.machine, made["token"], datetime.now(UTC))
+    hands.write(workers.note, f"{made['uid']}:box", ("a", "b"), holder.token_id, datetime.now(UTC))
+    (seen,) = admin("workers")
+    assert (seen["name"], seen["generators"], seen["token_label"]) == (
+        f"{made['uid']}:box",
+        ["a", "b"],
+        "gpu 1",
+    )
+    gone = admin("tokens", "revoke", made["uid"], "--reason", "stolen")
+    assert gone == {"uid": made["uid"], "state": "revoked", "jobs_given_back": 0}
+    assert admin("tokens", "list")[0]["state"] == "revoked"
+    assert "no token nothing" in admin("tokens", "revoke", "nothing", code=1)
+    assert "1 to 64" in admin("tokens", "create", "worker", " ", code=1)
+    assert "root" in admin("tokens", "create", "root", "x", code=2)
+
+
+def test_a_new_token_alone_goes_to_stdout(database_url, capsys):
+    with pytest.raises(SystemExit):
+        main(["admin", "tokens", "create", "score", "ci", "--database", database_url])
+    said = capsys.readouterr()
+    assert re.fullmatch(r"pickapic_score_[\w-]{43}\n", said.out)
+    assert said.out.strip() not in said.err
+    assert "not shown again" in said.err
+    for command in (["tokens", "list"], ["workers"]):
+        with pytest.raises(SystemExit) as left:
+            main(["admin", *command, "--database", database_url])
+        assert left.value.code == 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pickapic.cli import admin_users, collection
+from pickapic.cli import admin_tokens, admin_users, collection
 from pickapic.cli.admin_generators import generators
 from pickapic.cli.admin_gold import gold
 from pickapic.cli.admin_queues import reports, reviews
@@ -25,6 +25,7 @@ for _command in (
     admin_users.trust,
     admin_users.role,
     admin_users.allow,
+    admin_tokens.workers,
 ):
     admin.command()(_command)
 admin.add_typer(reports, name="reports")
@@ -32,6 +33,7 @@ admin.add_typer(reviews, name="reviews")
 admin.add_typer(blocked, name="blocked")
 admin.add_typer(gold, name="gold")
 admin.add_typer(generators, name="generators")
+admin.add_typer(admin_tokens.tokens, name="tokens")
 
 
 @admin.command()
