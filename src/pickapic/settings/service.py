@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic_settings import (
 from pickapic.records import InputError
 from pickapic.settings.generators import MINIATURE_GENERATORS, GeneratorChoice, parse_generators
 from pickapic.settings.providers import ProviderChoice, parse_providers
+from pickapic.settings.services import GENERATE_SERVICE, SCORE_SERVICE, ServiceScale, parse_scale
 
 PREFIX = "PICKAPIC_"
 CONFIG_FILE = "pickapic.toml"
@@ -107,6 +109,14 @@ class Settings(BaseSettings):
     scorer_max_pixels: int = Field(
         25_000_000, ge=1, description="width times height that an image sent to POST /score may have"
     )
+    score_service: Annotated[ServiceScale, NoDecode] = Field(
+        SCORE_SERVICE,
+        description="replicas of `pickapic score-service`: a table of replicas, gpus, batch, ... (docs/ray.md)",
+    )
+    generate_service: Annotated[ServiceScale, NoDecode] = Field(
+        GENERATE_SERVICE,
+        description="replicas of each model of `pickapic generate-service`, likewise (docs/ray.md)",
+    )
     prompt_max_length: int = Field(500, ge=1, description="characters a prompt may have")
     prompts_per_minute: int = Field(60, ge=1, description="prompts that one user may start within a minute")
     guests_per_hour: int = Field(
@@ -144,6 +154,12 @@ class Settings(BaseSettings):
     )
     images_ahead: int = Field(4, ge=1, description="finished images that are kept ready for each duel")
     worker_batch: int = Field(8, ge=1, description="jobs that a worker leases at once")
+    worker_generators: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names of the generators whose images a worker makes; default: all"
+    )
+    stop_seconds: float = Field(
+        20.0, ge=0, description="how long a worker that is told to stop may go on with what it is making"
+    )
     lease_seconds: float = Field(
         60.0, gt=0, description="after this long without a heartbeat a job is given to another"
     )
@@ -209,6 +225,8 @@ class Settings(BaseSettings):
             {entry: getattr(choice, entry) for entry in choice.__slots__} | {"client_secret": HIDDEN}
             for choice in self.sign_in
         ]
+        for name in ("score_service", "generate_service"):
+            values[name] = asdict(values[name])
         for name in ("terms_file", "prompt_words"):
             values[name] = str(values[name]) if values[name] else None
         for name in ("database_url", "images_url"):
@@ -235,6 +253,16 @@ class Settings(BaseSettings):
     def _providers(cls, value: object) -> tuple[ProviderChoice, ...]:
         return parse_providers(value)
 
+    @field_validator("score_service", mode="before")
+    @classmethod
+    def _score_scale(cls, value: object) -> ServiceScale:
+        return parse_scale(value, "score_service", SCORE_SERVICE)
+
+    @field_validator("generate_service", mode="before")
+    @classmethod
+    def _generate_scale(cls, value: object) -> ServiceScale:
+        return parse_scale(value, "generate_service", GENERATE_SERVICE)
+
     @field_validator("admins", mode="before")
     @classmethod
     def _addresses(cls, value: object) -> object:
@@ -242,6 +270,11 @@ class Settings(BaseSettings):
         return (
             tuple(str(name).lower() for name in names if name) if isinstance(names, list | tuple) else names
         )
+
+    @field_validator("worker_generators", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return tuple(name for name in re.split(r"[,\s]+", value) if name) if isinstance(value, str) else value
 
     @field_validator("public_url", mode="after")
     @classmethod

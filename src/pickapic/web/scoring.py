@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import structlog
 
@@ -23,7 +22,7 @@ from pickapic.collect.refusals import LimitError
 from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.web.metrics import Metrics
-from pickapic.web.uploads import fault
+from pickapic.web.score_calls import Asked, Scored, Scorer, score_apart, score_together
 
 READY = "ok"
 _LONGEST_RETRY_AFTER = 60
@@ -31,23 +30,6 @@ _LONGEST_RETRY_AFTER = 60
 
 class ScorerUnavailableError(Exception):
     """There is no scorer, or it cannot be loaded; the message is fit to be shown."""
-
-
-class _Scorer(Protocol):
-    """What is needed here of `pickapic.scorers.scorer.Scorer`."""
-
-    @property
-    def name(self) -> str: ...
-
-    def score(self, prompts: Sequence[str], images: Sequence[bytes]) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One score an image, in the order of the request."""
-
-    scorer: str
-    scores: list[float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +46,7 @@ class Scoring:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._scorer: _Scorer | None = None
+        self._scorer: Scorer | None = None
         self._state = "is being loaded"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._waiting: deque[_Request] = deque()
@@ -178,53 +160,23 @@ class Scoring:
         scorer = self._try_to_load()
         if scorer is None:
             return [ScorerUnavailableError(f"The scorer cannot be used: {self._state}.")] * len(group)
-        try:
-            return self._call(scorer, group)
-        except Exception as error:
-            if len(group) == 1 and not isinstance(error, InputError):
-                return [error]
-        # One bad image must cost the others nothing: whose is it?
-        faults = [fault(request.images) for request in group]
-        good = [request for request, found in zip(group, faults, strict=True) if found is None]
-        scored = iter(self._rest(scorer, good, len(good) < len(group)))
-        return [next(scored) if found is None else InputError(found) for found in faults]
+        return score_apart(lambda together: self._call(scorer, together), group)
 
-    def _rest(
-        self, scorer: _Scorer, group: Sequence[_Request], together: bool
-    ) -> Sequence[Scored | Exception]:
-        if together and group:
-            with contextlib.suppress(Exception):
-                return self._call(scorer, group)
-        answers: list[Scored | Exception] = []
-        for request in group:
-            try:
-                answers += self._call(scorer, [request])
-            except Exception as error:
-                answers.append(error)
-        return answers
-
-    def _call(self, scorer: _Scorer, group: Sequence[_Request]) -> list[Scored]:
-        prompts = [request.prompt for request in group for _ in request.images]
-        images = [image for request in group for image in request.images]
+    def _call(self, scorer: Scorer, group: Sequence[Asked]) -> list[Scored]:
+        images = sum(len(request.images) for request in group)
         start = time.perf_counter()
-        scores = [float(score) for score in scorer.score(prompts, images)]
+        answers = score_together(scorer, group)
         seconds = time.perf_counter() - start
-        self._metrics.scorer_images.observe(len(images))
+        self._metrics.scorer_images.observe(images)
         self._metrics.scorer_seconds.observe(seconds)
-        self._seconds_per_image += 0.2 * (seconds / len(images) - self._seconds_per_image)
-        if not all(map(math.isfinite, scores)):
-            raise InputError(f"The scorer {scorer.name} gave no number for an image.")
-        answers: list[Scored] = []
-        for request in group:
-            start_at = sum(len(answer.scores) for answer in answers)
-            answers.append(Scored(scorer.name, scores[start_at : start_at + len(request.images)]))
+        self._seconds_per_image += 0.2 * (seconds / images - self._seconds_per_image)
         return answers
 
-    def _try_to_load(self) -> _Scorer | None:
+    def _try_to_load(self) -> Scorer | None:
         """Return the scorer; None if it cannot be loaded, and `state` says why. The next request tries again."""
         if self._scorer is None:
             try:
-                factory: Callable[..., _Scorer] = plugins.load(plugins.SCORERS, str(self._settings.scorer))
+                factory: Callable[..., Scorer] = plugins.load(plugins.SCORERS, str(self._settings.scorer))
                 self._scorer = factory(**self._options())
                 self._state = READY
             except Exception as error:
