@@ -232,3 +232,34 @@ def test_the_command_exports_updates_and_reports(tmp_path, monkeypatch, capsys):
         main(["export", str(tmp_path / "late"), "--since", "2030-01-01"])
     assert left.value.code == 1
     assert "there are no picks to export since 2030-01-01" in capsys.readouterr().err
+
+
+def test_without_images_the_rows_are_the_same(collection, tmp_path):
+    out = tmp_path / "rows"
+    done = run(collection, out, images=False)
+    run(collection, tmp_path / "whole")
+    whole = read(tmp_path / "whole")
+    assert read(out).equals(whole.drop_columns(["jpg_0", "jpg_1"]))
+    assert done.rows == whole.num_rows
+    assert "`jpg_0` and `jpg_1` were left out" in (out / "README.md").read_text()
+    assert "The images are not in it" not in (tmp_path / "whole" / "README.md").read_text()
+    collection.add(["one more"])
+    again = run(collection, out, images=False)
+    assert (again.added, again.removed) == (4, 0)
+    assert by_id(read(out)) == {
+        key: {name: value for name, value in row.items() if not name.startswith("jpg")}
+        for key, row in expected(collection).items()
+    }
+    with pytest.raises(InputError, match="was written without images"):
+        run(collection, out)
+    with pytest.raises(InputError, match="was written with images"):
+        run(collection, tmp_path / "whole", images=False)
+    assert run(collection, out, full=True).rows == again.rows
+
+
+def test_without_images_none_is_fetched(collection, tmp_path):
+    for key in {pick[side]["sha256"] for pick in collection.expected for side in ("left", "right")}:
+        obstore.delete(collection.store, path_of(key))
+    done = run(collection, tmp_path / "rows", images=False)
+    assert done.rows == len(collection.expected)
+    assert done.left_out == (LeftOut("the round was skipped", 6),)

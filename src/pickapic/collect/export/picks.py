@@ -26,6 +26,17 @@ Query: TypeAlias = "Select[*tuple[Any, ...]]"
 Record: TypeAlias = "Row[*tuple[Any, ...]]"
 
 PAGE_ROWS = 256
+PAGE_ROWS_NO_IMAGES = 8_192
+FIELDS = (
+    "ranking_id",
+    "user_id",
+    "pick",
+    "picked_at",
+    "caption",
+    "examples",
+    *("uid_0", "sha256_0", "model_0", "uid_1", "sha256_1", "model_1"),
+)
+"""What a record holds, in this order."""
 WAS_SKIPPED = "the round was skipped"
 
 
@@ -40,7 +51,7 @@ class Selection:
     @property
     def count(self) -> int:
         """How many picks count."""
-        return self._by_reason.get(None, 0) - self._blocked[1]
+        return self._by_reason.get(None, 0)
 
     @cached_property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -48,15 +59,13 @@ class Selection:
         counts = {reason: count for reason, count in self._by_reason.items() if reason is not None}
         if counts.pop(DOUBTED, 0):
             counts |= self._doubts()
-        counts[PROMPT_BLOCKED] = self._blocked[1]
+        counts[PROMPT_BLOCKED] = counts.pop(PROMPT_BLOCKED, 0)
         counts[WAS_SKIPPED] = self._skipped()
         return tuple(LeftOut(reason, count) for reason, count in counts.items() if count)
 
-    def picks(self) -> Iterator[Sequence[Record]]:
-        """Yield the picks that count, some hundred at a time, in the order in which their rounds were made."""
-        blocked = self._blocked[0]
-        for rows in pages(self._connection, self._picks()):
-            yield [row for row in rows if row.caption not in blocked] if blocked else rows
+    def picks(self, page: int = PAGE_ROWS) -> Iterator[Sequence[Record]]:
+        """Yield the picks that count, `page` at a time, in the order in which their rounds were made."""
+        return pages(self._connection, self._picks(), page)
 
     def examples(self) -> dict[str, int]:
         """Return how many picks there are of each prompt."""
@@ -72,13 +81,12 @@ class Selection:
         types = {"ranking_id": pl.Int64, "created_at": pl.Datetime("us", "UTC")}
         found = [
             pl.DataFrame([tuple(row) for row in page], types, orient="row")
-            for page in pages(self._connection, query)
+            for page in pages(self._connection, query, PAGE_ROWS_NO_IMAGES)
         ]
         time = pl.col("created_at").dt.replace_time_zone(None).dt.cast_time_unit("ns")
         now = pl.concat([pl.DataFrame(schema=types), *found]).with_columns(time)
-        before = pl.DataFrame(read(out, (*columns, "caption")))
-        allowed = before.filter(~pl.col("caption").is_in(list(self._blocked[0])))
-        standing = allowed.join(now, on=columns, how="semi")
+        before = pl.DataFrame(read(out, columns))
+        standing = before.join(now, on=columns, how="semi")
         return standing["ranking_id"].to_numpy(), standing.height < before.height
 
     @cached_property
@@ -88,6 +96,7 @@ class Selection:
             select(reason, func.count())
             .select_from(rounds)
             .join(users, users.c.id == rounds.c.user_id)
+            .join(duels, duels.c.id == rounds.c.duel_id)
             .join(LEFT, LEFT.c.id == rounds.c.left_image_id)
             .join(RIGHT, RIGHT.c.id == rounds.c.right_image_id)
             .where(rounds.c.state == ANSWERED)
@@ -95,16 +104,6 @@ class Selection:
             .order_by(reason)
         )
         return {row[0]: row[1] for row in self._connection.execute(self._in_time(query))}
-
-    @cached_property
-    def _blocked(self) -> tuple[frozenset[str], int]:
-        """The prompts that are refused today, and how many picks would count but for them."""
-        if self._rules.prompts is None:
-            return frozenset(), 0
-        blocked: dict[str, int] = {}
-        for rows in pages(self._connection, self._per_prompt()):
-            blocked |= {row.caption: row.examples for row in rows if self._rules.blocks(row.caption)}
-        return frozenset(blocked), sum(blocked.values())
 
     def _doubts(self) -> dict[str, int]:
         """Divide the answers of doubted people by the strongest reason for the doubt."""
@@ -147,16 +146,16 @@ class Selection:
             examples.c.examples,
             *columns,
         )
-        joined = self._chosen(query).join(duels, duels.c.id == rounds.c.duel_id)
-        return joined.join(examples, examples.c.caption == duels.c.caption).order_by(rounds.c.id)
+        joined = self._chosen(query).join(examples, examples.c.caption == duels.c.caption)
+        return joined.order_by(rounds.c.id)
 
     def _per_prompt(self) -> Query:
-        query = self._chosen(select(duels.c.caption, func.count().label("examples")))
-        return query.join(duels, duels.c.id == rounds.c.duel_id).group_by(duels.c.caption)
+        return self._chosen(select(duels.c.caption, func.count().label("examples"))).group_by(duels.c.caption)
 
     def _chosen(self, query: Query) -> Query:
         return self._in_time(
             query.select_from(rounds)
+            .join(duels, duels.c.id == rounds.c.duel_id)
             .join(LEFT, LEFT.c.id == rounds.c.left_image_id)
             .join(RIGHT, RIGHT.c.id == rounds.c.right_image_id)
             .where(stands(self._rules))
@@ -166,7 +165,7 @@ class Selection:
         return query if self._since is None else query.where(rounds.c.picked_at >= self._since)
 
 
-def pages(connection: Connection, query: Query) -> Iterator[Sequence[Record]]:
-    """Yield the rows of a query, some hundred at a time, in the memory of these."""
-    result = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
-    yield from result.partitions(PAGE_ROWS)
+def pages(connection: Connection, query: Query, page: int = PAGE_ROWS) -> Iterator[Sequence[Record]]:
+    """Yield the rows of a query, `page` at a time, in the memory of these."""
+    result = connection.execution_options(yield_per=page).execute(query)
+    yield from result.partitions(page)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, and_, case, or_
+from sqlalchemy import ColumnElement, and_, case, false, func, not_, or_
 
 from pickapic.collect.counting import BANNED, EXCLUDED, VISITOR, doubted, standing_picks
 from pickapic.collect.moderation.index import Index
-from pickapic.collect.moderation.words import judge, open_index
+from pickapic.collect.moderation.words import open_index
 from pickapic.collect.quality.policy import Policy, fingerprint, policy_from
 from pickapic.collect.states import WITHHELD
-from pickapic.collect.tables import images, rounds, users
+from pickapic.collect.tables import duels, images, rounds, users
 from pickapic.settings import Settings
 
 LEFT = images.alias("l")
@@ -39,10 +39,6 @@ class Rules:
     def fingerprint(self) -> str:
         """The policy's, or `off`."""
         return fingerprint(self.policy) if self.policy else OFF
-
-    def blocks(self, caption: str) -> bool:
-        """Return whether a prompt would be refused today, whatever was thought when it was written."""
-        return self.prompts is not None and judge(caption, self.prompts).decision == "refuse"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,15 +69,22 @@ def rules_from(settings: Settings, policy_off: bool = False) -> Rules:
 
 
 def stands(rules: Rules) -> ColumnElement[bool]:
-    """Return the condition for rounds to be exported, in a query that joins `rounds` with `LEFT` and `RIGHT`.
+    """Return the condition for rounds to be exported, in a query that joins `rounds`, `duels`, `LEFT` and `RIGHT`.
 
-    It knows all but the prompts, which are judged one by one (`Rules.blocks`).
+    Prompts have to be judged before (`verdicts.judge_prompts`); one that is not yet was let in a moment ago.
     """
-    return and_(standing_picks(rules.policy), LEFT.c.state.not_in(WITHHELD), RIGHT.c.state.not_in(WITHHELD))
+    images_stand = and_(LEFT.c.state.not_in(WITHHELD), RIGHT.c.state.not_in(WITHHELD))
+    stand = and_(standing_picks(rules.policy), images_stand)
+    return stand if rules.prompts is None else and_(stand, not_(_blocked(rules.prompts)))
+
+
+def _blocked(words: Index) -> ColumnElement[bool]:
+    judged = func.coalesce(duels.c.judged_by, "") == words.fingerprint
+    return and_(judged, func.coalesce(duels.c.refused, false()))
 
 
 def why_not(rules: Rules) -> ColumnElement[str]:
-    """Return why an answered round is left out, NULL if it stands, in a query that joins `users` as well."""
+    """Return why an answered round is left out, NULL if it stands, in a query that joins `users` too."""
     reasons: list[tuple[ColumnElement[bool], str]] = [
         (users.c.kind == VISITOR, BEFORE_SIGN_IN),
         (rounds.c.gold.is_not(None), CHECK_ROUND),
@@ -93,4 +96,6 @@ def why_not(rules: Rules) -> ColumnElement[str]:
             (doubted(rules.policy), DOUBTED),
         ]
     reasons.append((or_(LEFT.c.state.in_(WITHHELD), RIGHT.c.state.in_(WITHHELD)), IMAGE_WITHHELD))
+    if rules.prompts is not None:
+        reasons.append((_blocked(rules.prompts), PROMPT_BLOCKED))
     return case(*reasons, else_=None)

@@ -1,7 +1,7 @@
 """The database's picks as a dataset folder: every answered round that counts is a row, with the bytes of both images.
 
-Rows stream from one read transaction into Parquet, so that the memory used is that of a few hundred rows,
-however many picks there are. The dataset appears whole or not at all.
+Rows stream from one read transaction into Parquet, so that the memory used is that of a few hundred rows (of some
+thousand where the images are left out), however many picks there are. The dataset appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from obstore.store import ObjectStore
 from sqlalchemy import Connection, inspect
 
 from pickapic.collect import risks
-from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.database import Database, open_database, parse_url
+from pickapic.collect.export import verdicts
+from pickapic.collect.export.arrow import Rows
 from pickapic.collect.export.blobs import Blobs
-from pickapic.collect.export.picks import Record, Selection
+from pickapic.collect.export.picks import PAGE_ROWS, PAGE_ROWS_NO_IMAGES, Record, Selection
 from pickapic.collect.export.rules import Rules
 from pickapic.collect.tables import rounds
 from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, load
-from pickapic.dataset.read import batches
-from pickapic.dataset.schema import SCHEMA, TIE, TRAIN
+from pickapic.dataset.read import batches, column_names
+from pickapic.dataset.schema import SCHEMA, SCHEMA_NO_IMAGES, TRAIN
 from pickapic.dataset.write import DatasetWriter, write_card
 from pickapic.records import InputError
 from pickapic.storage.blobs import open_store
@@ -38,9 +38,7 @@ from pickapic.storage.blobs import open_store
 T = TypeVar("T")
 Progress = Callable[[int], None]
 
-BATCH_ROWS = 256
 EVERYBODY = Rules()
-LABELS = {"left": 1.0, "right": 0.0, "tie": 0.5}
 MISSING_IMAGE = "an image is missing from the store"
 EXPORT = "export of a collection"
 ABOUT = About(
@@ -52,6 +50,10 @@ ABOUT = About(
         "`user_id` is a keyed hash of the server's own number for the person: the same in every export of "
         "this server, and not to be traced back without its secret key.",
     ),
+)
+NO_IMAGES = (
+    "The images are not in it: `jpg_0` and `jpg_1` were left out, and nothing was checked about the files. "
+    "The same server's export with images names them by the same uids.",
 )
 
 
@@ -76,43 +78,47 @@ def export(
     rules: Rules = EVERYBODY,
     since: datetime | None = None,
     full: bool = False,
+    images: bool = True,
     about: About = ABOUT,
     on_progress: Progress | None = None,
 ) -> Exported:
-    """Write the picks of a database that count, with their images, to the dataset folder `out`.
+    """Write the picks of a database that count, with or without their images, to the dataset folder `out`.
 
     An `out` that an earlier export made is brought up to date: picks made since are added, those undone or
     deleted since are removed, and so are those that count no more by the present rules, while those that count
     again come back; `num_example_per_prompt` is counted anew; only new rows' images are fetched.
 
     Args:
-        database_url: as in the settings; it is only read, once risks are up to date.
+        database_url: as in the settings; it is only read, once risks and verdicts about prompts are up to date.
         images_url: folder or bucket of the images.
         out: the dataset's folder; its one split is called `train`, since the picks are not divided yet.
         secret: the instance's secret key; it makes the anonymised `user_id` (see `anonymous_id`).
         rules: which picks count (`rules_from(settings)`); card and manifest say what was left out, and why.
         since: only picks made at this time or later (no zone: UTC); `out` is then written anew.
         full: write everything anew, in place of what an earlier export left at `out`.
+        images: with the images' bytes; without, the columns `jpg_0` and `jpg_1` are not there.
         about: title, licence and notes for the card.
         on_progress: told how many more rows are done; `count_picks` says how many there are.
 
     Raises:
-        InputError: no database or no picks there, `out` is something else, or was made with another key.
+        InputError: no database or no picks there, `out` is something else, was made with another key, or has images
+            where this one has none (or the other way round).
     """
     out = Path(out)
-    earlier = _earlier(out, secret) if not full else None
+    earlier = _earlier(out, secret, images) if not full else None
     if full and (out / MANIFEST).exists() and load(out).fact("kind") != EXPORT:
         raise InputError(f"{out} is a dataset, but no export: it is left as it is; choose another folder")
     if earlier and since is not None:
         raise InputError(
             f"{out} is there already; to write only later picks choose another folder, or add --full"
         )
-    job = _Export(open_store(images_url), out, secret, rules, _aware(since), earlier, about, on_progress)
+    blobs = Blobs(open_store(images_url)) if images else None
+    job = _Export(blobs, out, secret, rules, _aware(since), earlier, about, on_progress)
     return _in_transaction(database_url, rules, job.run)
 
 
 def count_picks(database_url: str, since: datetime | None = None, rules: Rules = EVERYBODY) -> int:
-    """Return how many picks of the database count; risks are brought up to date for it.
+    """Return how many picks of the database count; risks and verdicts are brought up to date for it.
 
     Raises:
         InputError: there is no database.
@@ -139,6 +145,8 @@ def _in_transaction(database_url: str, rules: Rules, work: Callable[[Connection]
         try:
             await database.read(_refuse_empty)
             await _judge_people(database, rules)
+            if rules.prompts is not None:
+                await verdicts.judge_prompts(database, rules.prompts)
             return await database.read(work)
         finally:
             await database.close()
@@ -161,7 +169,7 @@ class _Export:
 
     def __init__(
         self,
-        store: ObjectStore,
+        blobs: Blobs | None,
         out: Path,
         secret: str,
         rules: Rules,
@@ -170,15 +178,17 @@ class _Export:
         about: About,
         on_progress: Progress | None,
     ) -> None:
-        self.blobs = Blobs(store)
+        self.blobs = blobs
         self.out = out
+        self.schema = SCHEMA if blobs else SCHEMA_NO_IMAGES
+        self.arrow = Rows(self.schema, secret)
         self.secret = secret
         self.rules = rules
         self.since = since
         self.earlier = earlier
-        self.about = replace(about, notes=about.notes + rules.notes)
+        self.page = PAGE_ROWS if blobs else PAGE_ROWS_NO_IMAGES
+        self.about = replace(about, notes=about.notes + rules.notes + (() if blobs else NO_IMAGES))
         self.on_progress = on_progress or (lambda rows: None)
-        self.users: dict[int, int] = {}
         self.missing = 0
 
     def run(self, connection: Connection) -> Exported:
@@ -192,8 +202,9 @@ class _Export:
         known, stale = selection.compare(self.out) if self.earlier else (np.empty(0, np.int64), False)
         if self.earlier and len(known) == selection.count == self.earlier.rows() and not stale:
             return self._unchanged(self.earlier, selection)
+        overwrite = self.earlier is not None or self.out.exists()
         with DatasetWriter(
-            self.out, self.about, overwrite=self.earlier is not None or self.out.exists()
+            self.out, self.about, images=self.blobs is not None, overwrite=overwrite
         ) as writer:
             if self.earlier:
                 self._keep(selection, known, writer)
@@ -224,18 +235,20 @@ class _Export:
     def _keep(self, selection: Selection, known: NDArray[np.int64], writer: DatasetWriter) -> None:
         """Copy the rows that still stand from the earlier export, with their prompts counted anew."""
         counts = selection.examples()
-        index = SCHEMA.get_field_index("num_example_per_prompt")
-        for batch in batches(self.out, batch_size=BATCH_ROWS):
+        index = self.schema.get_field_index("num_example_per_prompt")
+        for batch in batches(self.out, batch_size=self.page):
             table = pa.Table.from_batches([batch])
             table = table.filter(pa.array(np.isin(table["ranking_id"].to_numpy(), known)))
             numbers = [counts[str(caption)] for caption in table["caption"].to_pylist()]
-            writer.add(TRAIN, table.set_column(index, SCHEMA.field(index), pa.array(numbers, pa.int64())))
+            writer.add(
+                TRAIN, table.set_column(index, self.schema.field(index), pa.array(numbers, pa.int64()))
+            )
             self.on_progress(table.num_rows)
 
     def _add(self, selection: Selection, known: NDArray[np.int64], writer: DatasetWriter) -> int:
         """Write the picks that are not among `known`; return how many."""
         added, old = 0, set(known.tolist())
-        for rows in selection.picks():
+        for rows in selection.picks(self.page):
             fresh = [row for row in rows if row.ranking_id not in old] if old else rows
             table = self._table(fresh)
             writer.add(TRAIN, table)
@@ -244,40 +257,15 @@ class _Export:
         return added
 
     def _table(self, rows: Sequence[Record]) -> pa.Table:
+        if self.blobs is None:
+            return self.arrow.table(rows, {})
         found = self.blobs.fetch([key for row in rows for key in (row.sha256_0, row.sha256_1)])
         whole = [row for row in rows if row.sha256_0 in found and row.sha256_1 in found]
         self.missing += len(rows) - len(whole)
-        labels = [LABELS[row.pick] for row in whole]
-        best = [{1.0: row.uid_0, 0.0: row.uid_1}.get(LABELS[row.pick], TIE) for row in whole]
-        columns: dict[str, list[Any]] = {
-            "are_different": [row.sha256_0 != row.sha256_1 for row in whole],
-            "best_image_uid": best,
-            "caption": [row.caption for row in whole],
-            "created_at": [row.picked_at.astimezone(UTC).replace(tzinfo=None) for row in whole],
-            "has_label": [True] * len(whole),
-            "image_0_uid": [row.uid_0 for row in whole],
-            "image_0_url": [""] * len(whole),
-            "image_1_uid": [row.uid_1 for row in whole],
-            "image_1_url": [""] * len(whole),
-            "jpg_0": [found[row.sha256_0] for row in whole],
-            "jpg_1": [found[row.sha256_1] for row in whole],
-            "label_0": labels,
-            "label_1": [1 - label for label in labels],
-            "model_0": [row.model_0 for row in whole],
-            "model_1": [row.model_1 for row in whole],
-            "ranking_id": [row.ranking_id for row in whole],
-            "user_id": [self._user(row.user_id) for row in whole],
-            "num_example_per_prompt": [row.examples for row in whole],
-        }
-        return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
-
-    def _user(self, user_id: int) -> int:
-        if user_id not in self.users:
-            self.users[user_id] = anonymous_id(self.secret, user_id)
-        return self.users[user_id]
+        return self.arrow.table(whole, found)
 
 
-def _earlier(out: Path, secret: str) -> Manifest | None:
+def _earlier(out: Path, secret: str, images: bool) -> Manifest | None:
     """Return the manifest of the export at `out` that is to be brought up to date, if there is one."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -288,6 +276,10 @@ def _earlier(out: Path, secret: str) -> Manifest | None:
         raise InputError(
             f"{out} was made with another secret key, so its user ids would not agree with new ones; "
             "set the key it was made with, or write it anew with --full"
+        )
+    if ("jpg_0" in column_names(out)) != images:
+        raise InputError(
+            f"{out} was written {'without' if images else 'with'} images; choose another folder, or add --full"
         )
     return manifest
 
