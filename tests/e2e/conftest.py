@@ -58,6 +58,13 @@ def own_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collect
         yield collection
 
 
+@pytest.fixture(scope="module")
+def strict_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+    """A server that allows one prompt a minute."""
+    with _serving(tmp_path_factory.mktemp("strict"), {"PICKAPIC_PROMPTS_PER_MINUTE": "1"}) as collection:
+        yield collection
+
+
 @contextmanager
 def _serving(folder: Path, settings: dict[str, str]) -> Iterator[Collection]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PICKAPIC_")}

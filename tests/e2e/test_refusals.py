@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from duel_page import SETTLE_MS, DuelPage
+from duel_page import DESK, SETTLE_MS, DuelPage
 from playwright.sync_api import Page, Route, expect
 from stored_rounds import Collection
 
@@ -116,16 +116,36 @@ def refuse(route: Route, status: int, code: str, message: str, **headers: str) -
     route.fulfill(status=status, body=body, content_type="application/json", headers=headers)
 
 
-def test_a_prompt_in_review_is_no_error(duel: DuelPage) -> None:
-    prompt = "a knight in the grey zone"
-    message = "A moderator looks at this prompt first."
+def test_a_prompt_in_review_is_no_error(duel: DuelPage, collection: Collection) -> None:
+    prompt = "a nude statue of a knight"
     duel.expected = [FAILED_LOAD]
-    duel.page.route("**/api/v1/duels", lambda route: refuse(route, 422, "review", message))
     duel.page.fill("#prompt", prompt)
     duel.page.click("#go")
-    expect(duel.page.locator("#prompt-problem.is-review")).to_have_text(message)
+    expect(duel.page.locator("#prompt-problem.is-review")).to_contain_text("moderator")
     expect(duel.page.locator("#prompt")).to_have_attribute("aria-invalid", "false")
     assert duel.page.input_value("#prompt") == prompt
+    assert collection.read("SELECT typed, state FROM prompt_reviews WHERE typed = ?", prompt) == [
+        (prompt, "waiting")
+    ]
+
+
+def test_too_many_prompts_are_refused_for_as_long_as_is_said(
+    new_page: Callable[..., Page], strict_collection: Collection
+) -> None:
+    duel = DuelPage(new_page(**DESK), strict_collection.address)
+    duel.expected = [FAILED_LOAD]
+    duel.open()
+    duel.write("a red fox on the beach")
+    duel.end()
+    duel.page.fill("#prompt", "a yellow duck on the beach")
+    duel.page.click("#go")
+    expect(duel.page.locator("#prompt-problem")).to_have_text("More than 1 prompts a minute are too many.")
+    expect(duel.page.locator("#prompt-clock")).to_have_text(re.compile(r"Try again in [1-5]\d s\."))
+    strict_collection.change("UPDATE duels SET created_at = datetime(created_at, '-1 minute')")
+    duel.page.click("#go")
+    duel.wait_for("compare")
+    assert duel.page.text_content("#label") == "a yellow duck on the beach"
+    assert duel.complaints == []
 
 
 def test_a_limit_counts_down_and_keeps_the_words(duel: DuelPage) -> None:
