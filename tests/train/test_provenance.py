@@ -12,8 +12,8 @@ import pytest
 
 from pickapic.dataset.hub import revision
 from pickapic.dataset.manifest import load
-from pickapic.dataset.read import locate
-from pickapic.dataset.shard_plan import fingerprint_of, plan_shards
+from pickapic.dataset.read import fingerprint_of, locate
+from pickapic.dataset.shard_plan import plan_shards
 from pickapic.dataset.shard_writer import ShardWriter
 from pickapic.model.preprocess import ImageTransform
 from pickapic.records import InputError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pickapic.dataset.read import Source, column_names, locate, read
+from pickapic.dataset.read import column_names, fingerprint_of, locate, read
 from pickapic.dataset.schema import IMAGE_COLUMNS
 from pickapic.dataset.shards import ShardsManifest, SquareFormat
 from pickapic.model.preprocess import ImageTransform
@@ -98,15 +96,3 @@ def plan_shards(data: str | Path, transform: ImageTransform, splits: Sequence[st
     place[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
     numbers = {split: place[pair] for split, pair in zip(names, pairs, strict=True)}
     return ShardPlan(source.name, fingerprint_of(source, names), transform, numbers, np.sort(first))
-
-
-def fingerprint_of(source: Source, splits: Sequence[str]) -> str:
-    """Return sixteen hex digits for the files of some splits: their names, sizes and what their footers say."""
-    digest = hashlib.sha256()
-    for split in splits:
-        for path in source.split_files(split):
-            metadata = pq.read_metadata(path, filesystem=source.filesystem)
-            groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-            facts = [(group.num_rows, group.total_byte_size) for group in groups]
-            digest.update(repr((split, Path(path).name, metadata.serialized_size, facts)).encode())
-    return digest.hexdigest()[:16]

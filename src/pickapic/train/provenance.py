@@ -16,8 +16,7 @@ from pickapic.dataset import shards
 from pickapic.dataset.bucket import is_url, read_bytes
 from pickapic.dataset.hub import revision
 from pickapic.dataset.manifest import MANIFEST, load
-from pickapic.dataset.read import locate, row_counts
-from pickapic.dataset.shard_plan import fingerprint_of
+from pickapic.dataset.read import fingerprint_of, locate, row_counts
 from pickapic.records import InputError
 from pickapic.train.config import TrainConfig
 
