@@ -38,28 +38,6 @@ def test_a_browser_at_a_wrong_address_gets_a_page_and_a_program_gets_json(on):
     on(play)
 
 
-def test_health_readiness_and_metrics(on):
-    async def play(site):
-        person = await site.person()
-        duel = await person.start()
-        await site.work()
-        await person.pick(await person.read(duel), "tie")
-        assert (await person.get("/healthz")).json() == {"status": "ok"}
-        ready = await person.get("/readyz")
-        assert (ready.status_code, ready.json()["checks"]) == (200, {"database": "ok", "images": "ok"})
-        text = (await person.get("/metrics")).text
-        assert 'pickapic_answers_total{answer="tie"} 1.0' in text
-        assert 'pickapic_jobs{state="queued"} 1.0' in text
-        assert 'route="/api/v1/rounds/{round_id}/pick",status="200"' in text
-        assert duel["duel_id"] not in text
-        await site.service.database.close()
-        broken = await person.get("/readyz")
-        assert broken.status_code == 503
-        assert broken.json()["checks"]["database"] != "ok"
-
-    on(play)
-
-
 def test_the_description_names_every_call_of_the_interface(on):
     async def play(site):
         async with site.client() as client:

@@ -16,6 +16,7 @@ from pickapic.collect import schema
 from pickapic.collect.database import open_database
 from pickapic.collect.moderation import reviews
 from pickapic.collect.quality import policy_from
+from pickapic.logs import Log
 from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
@@ -25,11 +26,13 @@ from pickapic.web.changes import Changes
 from pickapic.web.deliveries import Deliveries
 from pickapic.web.exporting import Exporting
 from pickapic.web.languages import load_languages
-from pickapic.web.metrics import Metrics, MetricsMiddleware
+from pickapic.web.metrics import Metrics
 from pickapic.web.processes import Exchange
 from pickapic.web.quick import QuickImage, QuickPick
 from pickapic.web.raw_tables import PATH as TABLES
 from pickapic.web.raw_tables import RawTables
+from pickapic.web.readiness import Ready
+from pickapic.web.requests import AccessLog, RequestsMiddleware
 from pickapic.web.routes import (
     account,
     admin,
@@ -61,11 +64,15 @@ Beside = Callable[[Service], Coroutine[Any, Any, None]]
 
 
 def create_app(
-    settings: Settings, beside: Sequence[Beside] = (), exchange: Exchange | None = None
+    settings: Settings,
+    beside: Sequence[Beside] = (),
+    exchange: Exchange | None = None,
+    log: Log | None = None,
 ) -> FastAPI:
     """Return the app. It opens the database and the image store when it starts, and closes them when it stops.
 
-    With `exchange` it is one of several processes, whose metrics are added up.
+    With `exchange` it is one of several processes, whose metrics are added up. Requests are logged to `log`, if there
+    is one and the settings wish it.
 
     Raises:
         InputError: a generator or scorer that is not installed, or a secret that cannot be used.
@@ -75,11 +82,14 @@ def create_app(
     policy_from(settings)  # says at once if the setting `quality` names no parameter
     secret = secret_key(settings)
     metrics = Metrics(exchange)
+    access = AccessLog(log) if log is not None and settings.access_log else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with _open(settings, metrics) as service, AsyncExitStack() as stack:
             app.state.service = service
+            if access is not None:
+                await _run_beside(stack, access.run())
             await _run_beside(stack, service.changes.run())
             await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
@@ -109,7 +119,7 @@ def create_app(
     app.state.exporting = Exporting(settings)
     app.state.tables = RawTables(settings)
     app.add_middleware(SecurityMiddleware, secret=secret, settings=settings)
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(RequestsMiddleware, metrics=metrics, access=access)
     errors.install(app)
     _add_routes(app)
     return app
@@ -150,13 +160,15 @@ async def _open(settings: Settings, metrics: Metrics) -> AsyncGenerator[Service]
     try:
         await schema.upgrade_if_empty(database)
         scoring.warm_up()
+        store = blobs.open_store(settings.images_url)
         yield Service(
             settings=settings,
             database=database,
-            store=blobs.open_store(settings.images_url),
+            store=store,
             changes=Changes(database),
             metrics=metrics,
             scoring=scoring,
+            ready=Ready(settings, database, store, scoring, metrics),
             boards=Boards(database, settings),
             deliveries=Deliveries(database),
         )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pickapic.collect.condition import Condition
 from pickapic.web.processes import Exchange
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 IMAGE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-API = "/api/v1"
 # What each process reads from the database, and none counts.
-READ_ALIKE = ("pickapic_jobs",)
+READ_ALIKE = (
+    "pickapic_jobs",
+    "pickapic_oldest_job_seconds",
+    "pickapic_workers",
+    "pickapic_generator_benched",
+    "pickapic_recent_jobs",
+    "pickapic_recent_job_seconds",
+)
 
 
 class Metrics:
@@ -39,6 +44,34 @@ class Metrics:
             registry=self._registry,
         )
         self.jobs = Gauge("pickapic_jobs", "Images to be made, by state", ["state"], registry=self._registry)
+        self._oldest = Gauge(
+            "pickapic_oldest_job_seconds", "Age of the oldest image to be made", registry=self._registry
+        )
+        self._workers = Gauge("pickapic_workers", "Workers that are alive", registry=self._registry)
+        self._benched = Gauge(
+            "pickapic_generator_benched",
+            "1 for a generator that is not drawn for now, because its provider fails",
+            ["generator"],
+            registry=self._registry,
+        )
+        self._recent_jobs = Gauge(
+            "pickapic_recent_jobs",
+            "Jobs that ended within five minutes",
+            ["generator", "state"],
+            registry=self._registry,
+        )
+        self._recent_seconds = Gauge(
+            "pickapic_recent_job_seconds",
+            "Seconds of making spent on the jobs that ended within five minutes",
+            ["generator", "state"],
+            registry=self._registry,
+        )
+        self.store_errors = Counter(
+            "pickapic_store_errors",
+            "Times that the image store did not do what it was asked",
+            ["operation"],
+            registry=self._registry,
+        )
         self.scorer_images = Histogram(
             "pickapic_scorer_batch_images",
             "Images scored in one call of the scorer",
@@ -69,6 +102,20 @@ class Metrics:
         if child is None:  # finding the child by its labels costs more than counting
             child = self._of_request[key] = self.requests.labels(method, route, str(status))
         child.observe(seconds)
+
+    def show(self, condition: Condition, generators: Sequence[str]) -> None:
+        """Set what is read from the database; `generators` are the names in the settings."""
+        for state, count in condition.depths.items():
+            self.jobs.labels(state).set(count)
+        self._oldest.set(condition.oldest_seconds)
+        self._workers.set(condition.workers)
+        for name in generators:
+            self._benched.labels(name).set(name in condition.benched)
+        for gauge in (self._recent_jobs, self._recent_seconds):
+            gauge.clear()
+        for one in condition.recent:
+            self._recent_jobs.labels(one.generator, one.state).set(one.jobs)
+            self._recent_seconds.labels(one.generator, one.state).set(one.seconds)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -110,29 +157,3 @@ class _Collected(Collector):
     def collect(self) -> list[Metric]:
         """Return them as they are."""
         return self._families
-
-
-class MetricsMiddleware:
-    """Times each HTTP answer up to its first byte, by route."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start = time.perf_counter()
-
-        async def timed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # A route knows its path below the router that holds it; the API's have a prefix before that.
-                route = getattr(scope.get("route"), "path", "other")
-                if scope["path"].startswith(API) and not route.startswith(API):
-                    route = API + route
-                self._metrics.observe(scope["method"], route, message["status"], time.perf_counter() - start)
-            await send(message)
-
-        await self._app(scope, receive, timed)

@@ -26,6 +26,7 @@ from pickapic.web.boards import Boards
 from pickapic.web.changes import Changes
 from pickapic.web.deliveries import Deliveries
 from pickapic.web.metrics import Metrics
+from pickapic.web.readiness import Ready
 from pickapic.web.scoring import Scoring
 
 K = TypeVar("K")
@@ -89,6 +90,7 @@ class Service:
     changes: Changes
     metrics: Metrics
     scoring: Scoring
+    ready: Ready
     deliveries: Deliveries
     boards: Boards
     rng: Random = field(default_factory=SystemRandom)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
-from obstore import head_async
-from sqlalchemy import Connection
+import hmac
+from ipaddress import ip_address
+
+from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from pickapic.collect import jobs, schema
-from pickapic.web.service import ServiceHere
+from pickapic.collect.refusals import ForbiddenError
+from pickapic.settings import Settings
+from pickapic.web.service import Service, ServiceHere
 
 router = APIRouter(tags=["operations"])
 
-PROBE = "readiness-probe"
+# Whoever comes past a proxy comes from outside, whatever address the proxy has.
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 @router.get("/healthz")
@@ -23,38 +26,42 @@ async def healthz() -> JSONResponse:
 
 @router.get("/readyz")
 async def readyz(service: ServiceHere) -> JSONResponse:
-    """Answer 200 if the database, its tables, the image store, the queue and the scorer can be used, else 503."""
-    checks = {"database": "ok", "images": "ok"}
-    try:
-        revision, depths = await service.database.read(_look)
-        if revision != schema.newest():
-            checks["database"] = "the tables are not up to date: pickapic db upgrade"
-    except Exception as error:  # whatever it is, the answer is the same
-        depths = {}
-        checks["database"] = type(error).__name__
-    try:
-        await head_async(service.store, PROBE)
-    except FileNotFoundError:
-        pass  # it answered: that is what was asked
-    except Exception as error:
-        checks["images"] = type(error).__name__
-    if service.scoring.configured:
-        checks["scorer"] = service.scoring.state
-    ready = all(result == "ok" for result in checks.values())
+    """Answer 200 if the database, its tables, the image store and the scorer can be used, else 503.
+
+    `degraded` (200): requests are answered, but images are not made as they should be; `checks.queue` says why.
+    """
+    found = await service.ready.look()
     return JSONResponse(
-        {"status": "ok" if ready else "unavailable", "checks": checks, "jobs": depths},
-        200 if ready else 503,
+        {"status": found.status, "checks": found.checks, "jobs": found.jobs}, 200 if found.serves else 503
     )
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(service: ServiceHere) -> Response:
-    """Return Prometheus metrics."""
-    for state, count in (await service.database.read(jobs.depths)).items():
-        service.metrics.jobs.labels(state).set(count)
+async def metrics(request: Request, service: ServiceHere) -> Response:
+    """Return Prometheus metrics, to a holder of the token, or without one to private addresses.
+
+    They tell which generator made images lately, which nobody may know who picks between them.
+    """
+    if not _may_read(request, service.settings):
+        raise ForbiddenError("metrics", "Metrics are for the machinery of this server.")
+    return Response(await _text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _text(service: Service) -> bytes:
+    condition = await service.ready.condition()
+    if condition is not None:
+        service.metrics.show(condition, [choice.name for choice in service.settings.generators])
     service.metrics.scorer_waiting.set(service.scoring.images_waiting)
-    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return service.metrics.text()
 
 
-def _look(connection: Connection) -> tuple[str | None, dict[str, int]]:
-    return schema.revision(connection), jobs.depths(connection)
+def _may_read(request: Request, settings: Settings) -> bool:
+    if settings.metrics_token is not None:
+        wanted = f"Bearer {settings.metrics_token.get_secret_value()}"
+        return hmac.compare_digest(request.headers.get("authorization", "").encode(), wanted.encode())
+    if request.client is None or any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ip_address(request.client.host).is_private
+    except ValueError:  # a Unix socket, a test's name
+        return False
