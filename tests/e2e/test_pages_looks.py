@@ -158,6 +158,8 @@ def _look(page: Page, name: str, language: str) -> None:
     page.evaluate(
         "Promise.all([...document.images].map((image) => { image.loading = 'eager'; return image.decode(); }))"
     )
+    # Colours in the middle of a change are nobody's to judge.
+    page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
     assert page.evaluate(POKES_OUT) == [], name
     assert page.evaluate(STICKS_OUT_LEFT) == [], name
