@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 from dataset_examples import make, replace
 from hypothesis import given
@@ -92,3 +93,34 @@ def test_example_counts(captions):
     table = with_example_counts(make(captions, [1] * len(captions)))
     assert table["num_example_per_prompt"].to_pylist() == [Counter(captions)[c] for c in captions]
     assert check(table) == []
+
+
+def test_rows_without_a_judgement_are_no_picks():
+    """The releases mark them by has_label; elsewhere they have no label, or NaN."""
+    table = make(["a", "a", "b", "c", "d"], [1, 1, 2, 3, 3], labels=[1.0, 0.0, 0.5, 1.0, 1.0])
+    table = replace(table, "has_label", [True, True, True, False, None])
+    found = stats(table)
+    assert (found.rows, found.unlabelled, found.ties) == (5, 2, 1)
+    assert (found.left_share, found.tie_share) == (0.5, pytest.approx(1 / 3))
+    nameless = replace(
+        table.drop_columns(["has_label"]), "label_0", [1.0, 0.0, None, float("nan"), 0.5], pa.float64()
+    )
+    assert (stats(nameless).unlabelled, stats(nameless).left_share) == (2, 0.5)
+
+
+def test_nulls_are_no_prompt_no_person_and_no_model():
+    table = make(["a", "a", "b"], [1, 2, 2])
+    table = replace(replace(table, "caption", ["a", None, None]), "user_id", [None, None, 2])
+    found = stats(replace(table, "model_0", [None, "x", None]))
+    assert (found.prompts, found.picks_per_prompt, found.users, found.picks_per_user_max) == (1, 1, 1, 1)
+    assert None not in [model.model for model in found.models]
+    nothing = stats(replace(table, "caption", [None] * 3))
+    assert (nothing.prompts, nothing.picks_per_prompt, nothing.picks_per_prompt_max) == (0, None, 0)
+
+
+def test_cleaning_survives_nulls():
+    table = replace(make(["a", "b", "c"], [1, 2, 3]), "has_label", [True, None, True])
+    table = replace(replace(table, "caption", ["a", "b", None]), "user_id", [None, 2, 3])
+    cleaned = clean(table, banned_users=[3], is_blocked=lambda text: text.startswith("z"))
+    assert cleaned.table["caption"].to_pylist() == ["a"]
+    assert cleaned.left_out == (LeftOut("banned user", 1), LeftOut("no judgement", 1))

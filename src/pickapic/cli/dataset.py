@@ -64,12 +64,13 @@ def stats(
 
     Example: `pickapic dataset stats picks --json`
     """
-    from pickapic.dataset.read import locate, read
-    from pickapic.dataset.stats import STATS_COLUMNS
+    from pickapic.dataset.read import column_names, locate, read
     from pickapic.dataset.stats import stats as count
+    from pickapic.dataset.stats import stats_columns
 
     names = [split] if split else list(locate(path).files)
-    found = {name: count(read(path, STATS_COLUMNS, name)) for name in names}
+    columns = {name: stats_columns(column_names(path, name)) for name in names}
+    found = {name: count(read(path, columns[name], name)) for name in names}
     if json:
         output.show_json(found)
         return
@@ -78,6 +79,7 @@ def stats(
         "rows",
         "prompts",
         "people",
+        "no judgement",
         "ties %",
         "left picked %",
         "95 % from",
@@ -87,7 +89,7 @@ def stats(
     lines: list[tuple[object, ...]] = []
     for name, s in found.items():
         shares = [_percent(share) for share in (s.tie_share, s.left_share, s.left_low, s.left_high)]
-        lines.append((name, s.rows, s.prompts, s.users, *shares, s.picks_per_prompt))
+        lines.append((name, s.rows, s.prompts, s.users, s.unlabelled, *shares, s.picks_per_prompt))
     note = "Left picked: share of decided picks that went to the left image; 50 % is no side bias."
     output.show_table(heads, lines, note=note)
     rows = [(name, m.model, m.shown, _percent(m.win_rate)) for name, s in found.items() for m in s.models]

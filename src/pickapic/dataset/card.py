@@ -49,11 +49,11 @@ def _body(manifest: Manifest, stats: Mapping[str, Stats], schema: pa.Schema) -> 
     yield from (f"# {about.title}", "", about.summary, "")
     yield from ("## Counts", "")
     yield from _table(
-        ("split", "rows", "prompts", "people", "ties", "left picked", "from", "to"),
+        ("split", "rows", "prompts", "people", "no judgement", "ties", "left picked", "from", "to"),
         [
             (
                 name,
-                *(f"{count:,}" for count in (s.rows, s.prompts, s.users)),
+                *(f"{count:,}" for count in (s.rows, s.prompts, s.users, s.unlabelled)),
                 *(_share(share) for share in (s.tie_share, s.left_share)),
                 s.first or "",
                 s.last or "",

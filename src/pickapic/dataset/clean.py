@@ -43,16 +43,16 @@ def clean(
     """
     require_columns(table, ("caption", "has_label", "user_id"), "cleaning")
     frame = pl.DataFrame(table.select(["caption", "has_label", "user_id"]))
-    blocked = [text for text in frame["caption"].unique() if is_blocked and is_blocked(text)]
+    blocked = [text for text in frame["caption"].drop_nulls().unique() if is_blocked and is_blocked(text)]
     faults = {
         BANNED: frame["user_id"].is_in(list(banned_users)),
         BLOCKED: frame["caption"].is_in(blocked),
-        UNLABELLED: ~frame["has_label"],
+        UNLABELLED: ~frame["has_label"].fill_null(False),
     }
     gone = np.zeros(frame.height, dtype=np.bool_)
     left_out: list[LeftOut] = []
     for reason, mask in faults.items():
-        new = mask.to_numpy() & ~gone
+        new = mask.fill_null(False).to_numpy() & ~gone
         gone |= new
         if new.any():
             left_out.append(LeftOut(reason, int(new.sum())))

@@ -19,7 +19,7 @@ from pickapic.dataset.card import render
 from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, Shard, file_sha256
 from pickapic.dataset.read import column_names, conform, read
 from pickapic.dataset.schema import IMAGE_COLUMNS, SCHEMA, SCHEMA_NO_IMAGES, require_columns
-from pickapic.dataset.stats import STATS_COLUMNS, stats
+from pickapic.dataset.stats import stats, stats_columns
 from pickapic.records import InputError
 
 SHARD_BYTES = 500_000_000
@@ -55,8 +55,8 @@ def write(
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Count the rows in `folder` and write its README.md."""
-    counts = {split: stats(read(folder, STATS_COLUMNS, split)) for split in manifest.splits}
     present = set(column_names(folder))
+    counts = {split: stats(read(folder, stats_columns(present), split)) for split in manifest.splits}
     schema = pa.schema([field for field in SCHEMA if field.name in present])
     partial = folder / ".README.md.partial"
     partial.write_text(render(manifest, counts, schema), encoding="utf-8")
