@@ -52,6 +52,9 @@ TOO_SMALL = """() => [...document.querySelectorAll(
         return box.height < 44 || box.width < 44;
     })
     .map((element) => element.id || element.className || element.textContent)"""
+AT_REST = """() => Promise.allSettled(document.getAnimations()
+  .filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime))
+  .map((animation) => animation.finished))"""
 STICKS_OUT_LEFT = """() => [...document.querySelectorAll("body *")].filter((element) =>
     element.checkVisibility() && !element.closest(".sr, .wide, .skip-link, .wordmark")
     && element.getBoundingClientRect().left < -1).map((element) => element.id || element.className)"""
@@ -159,7 +162,7 @@ def _look(page: Page, name: str, language: str) -> None:
         "Promise.all([...document.images].map((image) => { image.loading = 'eager'; return image.decode(); }))"
     )
     # Colours in the middle of a change are nobody's to judge.
-    page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
+    page.evaluate(AT_REST)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
     assert page.evaluate(POKES_OUT) == [], name
     assert page.evaluate(STICKS_OUT_LEFT) == [], name
