@@ -19,7 +19,7 @@ from pickapic.collect.tables import users
 from pickapic.settings import Settings, load_settings
 from pickapic.web.app import create_app
 from pickapic.web.server import config_of
-from pickapic.worker import Worker
+from pickapic.worker import beside_database
 from providers import Providers
 
 
@@ -75,7 +75,7 @@ class LiveSite:
 
     def work(self) -> None:
         async def all_of_it() -> None:
-            worker = Worker(self.settings, self.service.database, self.service.store)
+            worker = beside_database(self.settings, self.service.database, self.service.store)
             while await worker.work_once():
                 pass
 

@@ -19,7 +19,7 @@ from pickapic.records import InputError
 from pickapic.settings import load_settings
 from pickapic.simulate import simulate
 from pickapic.web.app import create_app
-from pickapic.worker import Worker
+from pickapic.worker import beside_database
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def served(request, tmp_path):
     settings = load_settings(home=tmp_path, gold_share=getattr(request, "param", 0.0))
 
     async def work(service) -> None:
-        await Worker(settings, service.database, service.store).run(asyncio.Event())
+        await beside_database(settings, service.database, service.store).run(asyncio.Event())
 
     config = uvicorn.Config(create_app(settings, [work]), port=0, log_level="error")
     server = uvicorn.Server(config)

@@ -19,7 +19,7 @@ from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
-from pickapic.worker import Worker
+from pickapic.worker import Worker, beside_database
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ class Workshop:
         self.worker = self.another()
 
     def another(self) -> Worker:
-        return Worker(self.settings, self.database, self.store)
+        return beside_database(self.settings, self.database, self.store)
 
     async def __aenter__(self):
         await schema.upgrade_if_empty(self.database)
@@ -70,6 +70,15 @@ class Workshop:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+async def finish(worker: Worker, leased: list[jobs.Job]) -> None:
+    """Have a worker make what it was given by other hands."""
+    await worker._open_lanes()
+    worker._held = {job.id: job for job in leased}
+    worker._lanes[0].running += 1
+    await worker._make(worker._lanes[0], leased)
+    await worker._turn([])
 
 
 def aside(kind, **more) -> jobs.Order:
@@ -184,8 +193,8 @@ def test_an_image_that_another_worker_made_in_another_size_is_made_again(tmp_pat
             mine = await shop.database.write(jobs.lease, first.name, 1, 60.0, now())
             others = await shop.database.write(jobs.lease, second.name, 1, 60.0, now())
             assert (mine[0].size, others[0].size) == (None, None)
-            await shop.database.write(first._record_and_lease, await first._make(mine), 0)
-            await shop.database.write(second._record_and_lease, await second._make(others), 0)
+            for worker, leased in ((first, mine), (second, others)):
+                await finish(worker, leased)
             (row,) = await shop.rows(images)
             assert (row.model, row.width) == ("small", 32)
             again = next(job for job in await shop.rows(jobs_table) if job.id == wide)

@@ -55,6 +55,13 @@ class Hands:
 
         self.write(record)
 
+    def fail(self, job, error: str, max_attempts: int, worker: str = "w") -> str:
+        def give_up(connection):
+            held = jobs.leased_to(connection, worker, [job.id])[job.id]
+            return jobs.fail(connection, held, error, max_attempts, self.now)
+
+        return self.write(give_up)
+
     def make(self, count: int = 100) -> None:
         self.finish(self.lease(count))
 

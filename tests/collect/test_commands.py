@@ -28,7 +28,7 @@ def test_admin_counts_and_retries(hands, database_url, capsys):
     uid = hands.start(user)
     (first, *others) = hands.lease()
     hands.finish(others)
-    hands.write(jobs.fail, "w", first, "out of paint", 1, hands.now)
+    hands.fail(first, "out of paint", 1)
     hands.pick(user, hands.view(user, uid).round.round_uid, "tie")
     stats = run(capsys, "admin", "stats", "--database", database_url)
     assert (stats["rounds_answered"], stats["ties"], stats["jobs_dead"], stats["images"]) == (1, 1, 1, 5)

@@ -101,7 +101,7 @@ def test_a_job_that_keeps_failing_is_put_aside(hands):
     for attempt in (1, 2, 3):
         (job,) = [job for job in hands.lease() if job.id == 1]
         assert job.attempts == attempt
-        state = hands.write(jobs.fail, "w", job, "out of memory", 3, hands.now)
+        state = hands.fail(job, "out of memory", 3)
         assert state == (jobs.DEAD if attempt == 3 else jobs.QUEUED)
         assert 1 not in [other.id for other in hands.lease()], "a failed job waits before its next try"
         hands.later(10)

@@ -86,7 +86,7 @@ class EveryOther:
 
 
 def test_a_flagged_image_is_never_shown_never_sent_and_replaced(on, monkeypatch):
-    monkeypatch.setattr("pickapic.worker.open_inspector", lambda settings: EveryOther())
+    monkeypatch.setattr("pickapic.worker.worker.open_inspector", lambda settings: EveryOther())
 
     async def play(site):
         person = await site.person()

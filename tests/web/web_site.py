@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from pickapic.settings import Settings
 from pickapic.web.app import create_app
-from pickapic.worker import Worker
+from pickapic.worker import beside_database
 
 BASE = "http://test"
 
@@ -26,7 +26,7 @@ class Site:
     async def __aenter__(self) -> Site:
         await self._lifespan.__aenter__()
         self.service = self.app.state.service
-        self.worker = Worker(self.settings, self.service.database, self.service.store)
+        self.worker = beside_database(self.settings, self.service.database, self.service.store)
         return self
 
     async def __aexit__(

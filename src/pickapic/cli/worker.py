@@ -32,7 +32,7 @@ async def _run(settings: Settings) -> None:
     from pickapic.collect import schema
     from pickapic.collect.database import open_database
     from pickapic.storage.blobs import open_store
-    from pickapic.worker import Worker
+    from pickapic.worker import beside_database
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,7 +41,7 @@ async def _run(settings: Settings) -> None:
     try:
         await schema.upgrade_if_empty(database)
         output.say("the worker is ready")
-        await Worker(settings, database, open_store(settings.images_url)).run(stop)
+        await beside_database(settings, database, open_store(settings.images_url)).run(stop)
     finally:
         await database.close()
 
@@ -50,11 +50,11 @@ def beside(settings: Settings) -> Beside:
     """Return a worker that runs inside the web app's process."""
     import asyncio
 
-    from pickapic.worker import Worker
+    from pickapic.worker import beside_database
 
     async def work(service: Service) -> None:
         stop = asyncio.Event()
-        running = asyncio.create_task(Worker(settings, service.database, service.store).run(stop))
+        running = asyncio.create_task(beside_database(settings, service.database, service.store).run(stop))
         try:
             await asyncio.shield(running)
         finally:

@@ -42,6 +42,13 @@ class Finished:
     flag: str | None = None
     sets_size: bool = False
     """Whether the size of the duel's images was not known when this one was made."""
+    sent: str | None = None
+    """What the provider was asked, as JSON without secrets."""
+    revised_prompt: str | None = None
+    source_sha256: str | None = None
+    """Of the bytes that the provider answered with, as 64 hex digits."""
+    seconds: float | None = None
+    """From asking for it to having it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,10 @@ def _row(image: Finished, now: datetime) -> dict[str, Any]:
         "phash": image.phash,
         "unfit": image.unfit,
         "flag": image.flag,
+        "sent": image.sent,
+        "revised_prompt": image.revised_prompt,
+        "source_sha256": image.source_sha256,
+        "seconds": image.seconds,
     }
 
 

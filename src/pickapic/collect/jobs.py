@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Float,
     Row,
@@ -26,9 +27,13 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    not_,
+    or_,
     select,
+    true,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from pickapic.collect.tables import duels, gold_pairs, images, jobs, queue, users
 from pickapic.collect.writes import Writes
@@ -89,6 +94,28 @@ class Job:
     priority: int = AHEAD
     size: tuple[int, int] | None = None
     source_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a job was for: an image of a duel, so urgent."""
+
+    duel_id: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A job that a worker holds, as its row says; `attempts` counts this one."""
+
+    id: int
+    duel_id: int
+    user_id: int
+    kind: str
+    generator: str
+    attempts: int
+    priority: int
+    created_at: datetime
 
 
 # As text and not as parameters, so that the partial indexes serve them.
@@ -152,35 +179,65 @@ def add(
         writes.add(_take_ticks, key=user_id, ticks=float(len(orders)))
 
 
-_waiting = select(jobs.c.id).where(_is_queued, jobs.c.not_before <= bindparam("now")).limit(1)
+_could_be_leased = and_(_is_queued, jobs.c.not_before <= bindparam("now"))
+_for_these = jobs.c.generator.in_(bindparam("generators", expanding=True))
+_waiting = {
+    only: select(jobs.c.id).where(_could_be_leased, condition).limit(1)
+    for only, condition in (
+        ("all", true()),
+        ("generators", and_(is_generate, _for_these)),
+        ("asides", not_(is_generate)),
+        ("both", or_(not_(is_generate), _for_these)),
+    )
+}
 
 
-def is_waiting(connection: Connection, now: datetime) -> bool:
-    """Return whether a job could be leased; cheaper than trying, and takes no lock."""
-    return connection.execute(_waiting, {"now": now}).first() is not None
+def is_waiting(
+    connection: Connection, now: datetime, generators: Sequence[str] | None = None, asides: bool = True
+) -> bool:
+    """Return whether a job could be leased; cheaper than trying, and takes no lock. Arguments as of `lease`."""
+    which, values = _which(generators, asides)
+    return connection.execute(_waiting[which], {"now": now, **values}).first() is not None
 
 
-_lease = (
-    update(jobs)
-    .where(
-        jobs.c.id.in_(
-            select(jobs.c.id)
-            .where(_is_queued, jobs.c.not_before <= bindparam("now"))
-            .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
-            .limit(bindparam("count"))
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
+def _which(generators: Sequence[str] | None, asides: bool) -> tuple[str, dict[str, Any]]:
+    if generators is None:
+        return "all", {}
+    if not generators:
+        return "asides" if asides else "generators", {} if asides else {"generators": []}
+    return "both" if asides else "generators", {"generators": list(generators)}
+
+
+def _lease_where(condition: ColumnElement[bool]) -> ReturningUpdate[Any, Any, Any]:
+    return (
+        update(jobs)
+        .where(
+            jobs.c.id.in_(
+                select(jobs.c.id)
+                .where(_could_be_leased, condition)
+                .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
+                .limit(bindparam("count"))
+                .with_for_update(skip_locked=True)
+                .scalar_subquery()
+            )
         )
+        .values(
+            state=LEASED,
+            worker=bindparam("worker_name"),
+            leased_at=bindparam("now"),
+            lease_until=bindparam("until"),
+            attempts=jobs.c.attempts + 1,
+        )
+        .returning(jobs.c.id, jobs.c.priority, jobs.c.virtual_time)
     )
-    .values(
-        state=LEASED,
-        worker=bindparam("worker_name"),
-        leased_at=bindparam("now"),
-        lease_until=bindparam("until"),
-        attempts=jobs.c.attempts + 1,
-    )
-    .returning(jobs.c.id, jobs.c.priority, jobs.c.virtual_time)
-)
+
+
+_lease = {
+    "all": _lease_where(true()),
+    "generators": _lease_where(and_(is_generate, _for_these)),
+    "asides": _lease_where(not_(is_generate)),
+    "both": _lease_where(or_(not_(is_generate), _for_these)),
+}
 # What a lease may not return: RETURNING knows only the jobs themselves.
 _leased = (
     select(
@@ -204,11 +261,23 @@ _advance_queue = (
 )
 
 
-def lease(connection: Connection, worker: str, count: int, seconds: float, now: datetime) -> list[Job]:
-    """Give `worker` up to `count` jobs for `seconds`, in order of service."""
+def lease(
+    connection: Connection,
+    worker: str,
+    count: int,
+    seconds: float,
+    now: datetime,
+    generators: Sequence[str] | None = None,
+    asides: bool = True,
+) -> list[Job]:
+    """Give `worker` up to `count` jobs for `seconds`, in order of service.
+
+    Only those of `generators` (None: of any); with `asides` those too that need no generator.
+    """
+    which, values = _which(generators, asides)
+    until = now + timedelta(seconds=seconds)
     rows = connection.execute(
-        _lease,
-        {"now": now, "count": count, "worker_name": worker, "until": now + timedelta(seconds=seconds)},
+        _lease[which], {"now": now, "count": count, "worker_name": worker, "until": until, **values}
     ).all()
     if not rows:
         return []
@@ -252,11 +321,26 @@ _mine = and_(
 _heartbeat = update(jobs).where(_mine).values(lease_until=bindparam("until")).returning(jobs.c.id)
 _finish = (
     update(jobs)
-    .where(_mine)
+    .where(
+        jobs.c.id.in_(bindparam("ids", expanding=True)),
+        # Queued again since its worker was silent for too long, but nobody else has leased it yet.
+        jobs.c.state.in_((LEASED, QUEUED)),
+        jobs.c.worker == bindparam("worker_name"),
+    )
     .values(state=DONE, finished_at=bindparam("now"), seconds=bindparam("each"), error=None)
-    .returning(jobs.c.id)
+    .returning(jobs.c.id, jobs.c.duel_id, jobs.c.priority)
 )
-_release = update(jobs).where(_mine).values(state=QUEUED, worker=None, attempts=jobs.c.attempts - 1)
+_given_back = {"state": QUEUED, "worker": None, "attempts": jobs.c.attempts - 1}
+_release = update(jobs).where(_mine).values(_given_back)
+_release_others = (
+    update(jobs)
+    .where(
+        _is_leased,
+        jobs.c.worker == bindparam("worker_name"),
+        jobs.c.id.not_in(bindparam("held", expanding=True)),
+    )
+    .values(_given_back)
+)
 
 
 def heartbeat(
@@ -271,12 +355,12 @@ def heartbeat(
 
 def finish(
     connection: Connection, worker: str, ids: Collection[int], seconds: float, now: datetime
-) -> set[int]:
+) -> dict[int, Wanted]:
     """Mark jobs as done, `seconds` spent on each; return those that were still this worker's: only they count."""
     if not ids:
-        return set()
+        return {}
     rows = connection.execute(_finish, {"ids": list(ids), "worker_name": worker, "now": now, "each": seconds})
-    return set(rows.scalars())
+    return {row.id: Wanted(row.duel_id, row.priority) for row in rows}
 
 
 def release(connection: Connection, worker: str, ids: Collection[int]) -> None:
@@ -285,23 +369,43 @@ def release(connection: Connection, worker: str, ids: Collection[int]) -> None:
         connection.execute(_release, {"ids": list(ids), "worker_name": worker})
 
 
-def fail(
-    connection: Connection, worker: str, job: Job, error: str, max_attempts: int, now: datetime
-) -> str | None:
-    """Queue a failed job again, later each time, or let it die; return its new state, None if it was not ours."""
+def release_others(connection: Connection, worker: str, held: Collection[int]) -> None:
+    """Give back what is leased to a worker that does not know of it, since an answer to it was lost."""
+    connection.execute(_release_others, {"held": list(held), "worker_name": worker})
+
+
+_leased_to = select(
+    jobs.c.id,
+    jobs.c.duel_id,
+    jobs.c.user_id,
+    jobs.c.kind,
+    jobs.c.generator,
+    jobs.c.attempts,
+    jobs.c.priority,
+    jobs.c.created_at,
+).where(_mine)
+
+
+def leased_to(connection: Connection, worker: str, ids: Collection[int]) -> dict[int, Leased]:
+    """Return those of `ids` that `worker` holds."""
+    rows = connection.execute(_leased_to, {"ids": list(ids), "worker_name": worker})
+    return {row.id: Leased(*row) for row in rows}
+
+
+def fail(connection: Connection, job: Leased, error: str, max_attempts: int, now: datetime) -> str:
+    """Queue a failed job again, later each time, or let it die; return its new state."""
     dies = job.attempts >= max_attempts
-    result = connection.execute(
+    connection.execute(
         update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.state == LEASED, jobs.c.worker == worker)
+        .where(jobs.c.id == job.id)
         .values(
             state=DEAD if dies else QUEUED,
+            worker=jobs.c.worker if dies else None,
             error=error[:ERROR_LENGTH],
             not_before=now + timedelta(seconds=RETRY_SECONDS * 2 ** (job.attempts - 1)),
             finished_at=now if dies else None,
         )
     )
-    if not result.rowcount:
-        return None
     return DEAD if dies else QUEUED
 
 

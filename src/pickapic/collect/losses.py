@@ -71,19 +71,19 @@ _flagged = (
 
 def replace(
     connection: Connection,
-    flagged: Sequence[jobs.Job],
+    flagged: Sequence[jobs.Wanted],
     choices: Sequence[GeneratorChoice],
     now: datetime,
     rng: Random,
 ) -> None:
-    """Have another image made for each whose job is among `flagged`, drawn anew, as urgent as that was.
+    """Have another image made for each of `flagged`, drawn anew, as urgent as that was.
 
     A duel with MOST_FLAGGED unfit images is given up. `choices` are all generators of the settings.
     """
     if not flagged:
         return
     drawn = generator_states.effective(connection, choices)
-    by_duel: dict[int, list[jobs.Job]] = {}
+    by_duel: dict[int, list[jobs.Wanted]] = {}
     for job in flagged:
         by_duel.setdefault(job.duel_id, []).append(job)
     for duel in connection.execute(_flagged, {"ids": list(by_duel)}).all():

@@ -28,6 +28,7 @@ class Automatic1111:
         name: what is stored with each image; default: `checkpoint`.
     """
 
+    in_process = False
     honours = Honours()
     concurrency = 1  # the server has one queue and one model in memory
 

@@ -45,6 +45,7 @@ class ComfyUI:
         InputError: no such file, no workflow in the API's form, or a place in it that is not there.
     """
 
+    in_process = False
     concurrency = 1  # the server works off one queue
 
     def __init__(

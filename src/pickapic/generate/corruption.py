@@ -48,10 +48,19 @@ class Spoiled:
 def spoil(pixels: Image.Image, seed: int) -> Spoiled:
     """Return a spoiled copy of the same size; kind and strength are drawn from `seed`."""
     rng = Random(seed)
-    kind = rng.choice(tuple(KINDS))
+    kind = _draw_kind(rng)
     original = pixels.convert("RGB")
     spoiled = KINDS[kind](original, rng)
     return _weigh_alike(spoiled, len(encode(original)), kind, np.random.default_rng(rng.getrandbits(32)))
+
+
+def kind_of(seed: int) -> str:
+    """Return the kind that `spoil` draws from a seed."""
+    return _draw_kind(Random(seed))
+
+
+def _draw_kind(rng: Random) -> str:
+    return rng.choice(tuple(KINDS))
 
 
 def _blur(pixels: Image.Image, rng: Random) -> Image.Image:

@@ -63,7 +63,12 @@ class UnavailableError(GenerationError):
 
 
 class Generator(Protocol):
-    """Makes images from text. Called from one thread at a time."""
+    """Makes images from text. Called from one thread at a time, or from as many as it declares.
+
+    Two attributes may be added. `in_process = False`: a provider draws, and whoever calls only waits; so it holds up
+    nothing else. `concurrency`: how many calls such a one takes at once (1 without it). Generators that draw in this
+    process take turns with one another.
+    """
 
     @property
     def name(self) -> str:

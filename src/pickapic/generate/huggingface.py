@@ -28,6 +28,8 @@ class HuggingFace:
         name: what is stored with each image; default: `model`.
     """
 
+    in_process = False
+
     def __init__(
         self,
         model: str,

@@ -73,6 +73,8 @@ class OpenAIImages:
         InputError: an unknown dialect, a key variable that is not set, or an address that is none.
     """
 
+    in_process = False
+
     def __init__(
         self,
         model: str,

@@ -61,6 +61,8 @@ def fetch_when_done(
 class _Hosted:
     """What Replicate and fal have in common; `names` maps a wish to the model's own name for it."""
 
+    in_process = False
+
     def __init__(
         self,
         model: str,

@@ -28,6 +28,8 @@ class Stability:
         name: what is stored with each image; default: `model`.
     """
 
+    in_process = False
+
     def __init__(
         self,
         model: str = "sd3.5-large",
