@@ -24,7 +24,7 @@ from pickapic.records import InputError
 class Entry:
     """A command or group of commands: its name, and the panel of `--help` it stands in.
 
-    It is the attribute of that name in `pickapic.cli.<name>`: a function, or a `typer.Typer` with several.
+    It is the attribute of that name (`_` for `-`) in the module of that name: a function, or a `typer.Typer`.
     """
 
     name: str
@@ -39,12 +39,14 @@ ENTRIES = (
     Entry("db", "Collect"),
     Entry("admin", "Collect"),
     Entry("generators", "Collect"),
+    Entry("generate-service", "Collect"),
     Entry("export", "Data"),
     Entry("dataset", "Data"),
     Entry("train", "Model"),
     Entry("score", "Model"),
     Entry("rank", "Model"),
     Entry("best", "Model"),
+    Entry("score-service", "Model"),
     Entry("quantize", "Model"),
     Entry("evaluate", "Evaluate"),
     Entry("ratings", "Evaluate"),
@@ -74,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = make_app(tuple(entry for entry in ENTRIES if entry.name == named) or ENTRIES)
         app(arguments, prog_name="pickapic")
     except InputError as error:
+        output.fail(str(error))
+    except ConnectionError as error:  # of a scorer elsewhere
         output.fail(str(error))
     except ModuleNotFoundError as error:
         extra = _extra_of(error.name)
@@ -116,7 +120,8 @@ def _root(
 
 
 def _register(app: typer.Typer, entry: Entry) -> None:
-    command = getattr(importlib.import_module(f"pickapic.cli.{entry.name}"), entry.name)
+    attribute = entry.name.replace("-", "_")
+    command = getattr(importlib.import_module(f"pickapic.cli.{attribute}"), attribute)
     if isinstance(command, typer.Typer):
         _split_examples(command)
         app.add_typer(command, name=entry.name, rich_help_panel=entry.panel)

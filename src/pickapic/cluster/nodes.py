@@ -37,7 +37,8 @@ def connect(address: str | None) -> None:
         raise InputError(f"no Ray cluster answers at {address}: {error}") from error
     # The commands have progress bars of their own.
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    for name in ("ray.data", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def room(actors: int | None, cpus: float, gpus: float, tasks: int) -> int:
