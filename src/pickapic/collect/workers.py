@@ -21,7 +21,7 @@ GONE_AFTER = timedelta(minutes=10)
 """A worker that was silent for so long is forgotten."""
 NOTED_EVERY = timedelta(seconds=10)
 """How often it is written down that a worker was heard of."""
-OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
+OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,50}")
 """What a worker may call itself."""
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -73,6 +73,15 @@ def note(
         connection.execute(delete(workers).where(workers.c.seen_at < now - GONE_AFTER))
     elif row.generators != makes or now - row.seen_at >= NOTED_EVERY:
         connection.execute(_seen, {"key": name, "now": now, "makes": makes, "token_key": token_id})
+
+
+_heard = update(workers).where(workers.c.name == bindparam("key"), workers.c.seen_at <= bindparam("before"))
+
+
+def touch(connection: Connection, name: str, now: datetime) -> None:
+    """Write down that a known worker was heard of, unless that was done less than NOTED_EVERY ago."""
+    values = {"key": name, "now": now, "before": now - NOTED_EVERY}
+    connection.execute(_heard.values(seen_at=bindparam("now")), values)
 
 
 def forget(connection: Connection, name: str) -> None:

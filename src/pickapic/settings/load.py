@@ -15,8 +15,8 @@ from pickapic.records import InputError
 from pickapic.settings.names import nearest
 from pickapic.settings.service import PREFIX, Settings, config_file
 
-# Not settings themselves: where the file is, and what only the test suite reads.
-_RESERVED = re.compile(r"PICKAPIC_(CONFIG$|TEST_)")
+# Not settings themselves: where the file is, a worker's token, and what only the test suite reads.
+_RESERVED = re.compile(r"PICKAPIC_(CONFIG$|WORKER_TOKEN$|TEST_)")
 
 
 def load_settings(**overrides: Any) -> Settings:

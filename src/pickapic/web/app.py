@@ -21,11 +21,14 @@ from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
 from pickapic.web import errors
 from pickapic.web.agreement import load_terms
+from pickapic.web.arrivals import Arrivals
 from pickapic.web.boards import Boards
 from pickapic.web.changes import Changes
 from pickapic.web.deliveries import Deliveries
 from pickapic.web.exporting import Exporting
+from pickapic.web.incoming import Incoming
 from pickapic.web.languages import load_languages
+from pickapic.web.machines import Machines
 from pickapic.web.metrics import Metrics
 from pickapic.web.processes import Exchange
 from pickapic.web.quick import QuickImage, QuickPick
@@ -52,6 +55,7 @@ from pickapic.web.routes import (
     shares,
     sign_in,
     terms,
+    worker,
 )
 from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
@@ -94,6 +98,10 @@ def create_app(
             await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
             await _run_beside(stack, watch(service))
+            app.state.arrivals = Arrivals(service)
+            app.state.incoming = Incoming(service)
+            await _run_beside(stack, app.state.arrivals.run())
+            await _run_beside(stack, app.state.incoming.run())
             if exchange is not None:
                 await _run_beside(stack, exchange.run(metrics.own_text))
             for work in beside:
@@ -101,13 +109,15 @@ def create_app(
             yield
             service.changes.close()
             app.state.exporting.stop()
+            app.state.incoming.close()
             await app.state.tables.close()
 
     app = FastAPI(
         title="Pick-a-Pic",
         version=__version__,
         description="Write a prompt, see two images, pick the better one. Every call that changes something "
-        "needs the header X-CSRF-Token with the value of the csrf cookie.",
+        "needs the header X-CSRF-Token with the value of the csrf cookie. Calls under /api/v1/worker are for machines: "
+        "they show a token in the header Authorization, and no cookie counts.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -118,6 +128,7 @@ def create_app(
     app.state.terms = load_terms(settings)
     app.state.exporting = Exporting(settings)
     app.state.tables = RawTables(settings)
+    app.state.machines = Machines()
     app.add_middleware(SecurityMiddleware, secret=secret, settings=settings)
     app.add_middleware(RequestsMiddleware, metrics=metrics, access=access)
     errors.install(app)
@@ -137,6 +148,7 @@ def _add_routes(app: FastAPI) -> None:
         leaderboard.router,
         gallery.router,
         score.router,
+        worker.router,
     ):
         api.include_router(router)
     app.include_router(api)

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pickapic.collect.sessions import STABLE
+from pickapic.collect.wire import LARGEST_IMAGE
 from pickapic.settings import Settings
 
 SESSION_COOKIE = "session"
@@ -39,6 +40,10 @@ SCORE_BODY_LIMIT = 16 * 1024 * 1024
 # Images come with requests for these alone.
 SCORE_PATH = "/api/v1/score"
 LARGE_PATHS = (SCORE_PATH, "/admin/gold")
+# For machines with a token (see `machines`): no session is looked for there, and no cookie given.
+MACHINE_PATHS = "/api/v1/worker/"
+MACHINE_FILES = MACHINE_PATHS + "files/"
+TURN_BODY_LIMIT = 1024 * 1024
 # A body must be there after this long: a client that sends it byte by byte would hold a connection for ever.
 BODY_SECONDS = 20.0
 SCORE_BODY_SECONDS = 60.0
@@ -130,18 +135,19 @@ class SecurityMiddleware:
         scope["pickapic.secure"] = self._origin.startswith("https:") or scope.get("scheme") == "https"
         scope["pickapic.cookies"] = cookies = _cookies(headers.get("cookie", ""))
         session = cookie_of(scope, SESSION_COOKIE)
-        session = session if session and _SESSION.fullmatch(session) else None
-        scope["pickapic.session"] = session
         path: str = scope["path"]
-        scope["pickapic.quiet"] = quiet = path.startswith(QUIET_PATHS)
+        is_machine = _is_machine(path, headers)
+        session = session if session and _SESSION.fullmatch(session) and not is_machine else None
+        scope["pickapic.session"] = session
+        scope["pickapic.quiet"] = quiet = is_machine or path.startswith(QUIET_PATHS)
         known = cookies.get(CSRF_COOKIE, "")
         renew = not quiet and not csrf_fits(self._secret, session, known)
         # For the forms of the page: the token that the browser has once this answer is there.
         scope["pickapic.csrf"] = csrf = csrf_token(self._secret, session) if renew else known
         answer = self._guard(send, scope, csrf if renew else None)
-        is_large = path in LARGE_PATHS
-        receive = _timely(receive, SCORE_BODY_SECONDS if is_large else BODY_SECONDS)
-        receive = _limited(receive, SCORE_BODY_LIMIT if is_large else BODY_LIMIT)
+        limit, seconds = _body_of(path)
+        receive = _timely(receive, seconds)
+        receive = _limited(receive, limit)
         refusal = self._misdirected(headers, path)
         sent = headers.get(CSRF_HEADER, "")
         is_form = headers.get("content-type", "").startswith(FORM)
@@ -180,7 +186,7 @@ class SecurityMiddleware:
         path: str = scope["path"]
         if "\0" in path:  # PostgreSQL cannot even be asked for such a name
             return 404, "not_found", "There is no such address."
-        limit = SCORE_BODY_LIMIT if path in LARGE_PATHS else BODY_LIMIT
+        limit, _ = _body_of(path)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
             return 413, "too_large", f"The request has more than {limit} bytes."
@@ -258,6 +264,22 @@ async def _form_token(receive: Receive) -> tuple[str, Receive]:
         return unread.pop() if unread else await receive()
 
     return ("" if more else fields.get(CSRF_FIELD, [""])[0]), again
+
+
+def _is_machine(path: str, headers: Headers) -> bool:
+    """Return whether a request is a machine's, which shows a token and never a cookie."""
+    if path.startswith(MACHINE_PATHS):
+        return True
+    return path == SCORE_PATH and headers.get("authorization", "")[:7].lower() == "bearer "
+
+
+def _body_of(path: str) -> tuple[int, float]:
+    """Return how many bytes the body of a request may have, and in how many seconds it must be there."""
+    if path in LARGE_PATHS:
+        return SCORE_BODY_LIMIT, SCORE_BODY_SECONDS
+    if path.startswith(MACHINE_FILES):
+        return LARGEST_IMAGE, SCORE_BODY_SECONDS
+    return (TURN_BODY_LIMIT if path.startswith(MACHINE_PATHS) else BODY_LIMIT), BODY_SECONDS
 
 
 def _timely(receive: Receive, seconds: float) -> Receive:
