@@ -1,42 +1,47 @@
-"""Image files by content: a folder, or any bucket that obstore can open. The key is the SHA-256 of the bytes."""
+"""Image files by content: the key is the SHA-256 of the bytes, so a file never changes and never has two meanings.
+
+A file that is listed as an orphan is not deleted at once but moved to `swept/`, where it is still found: see
+`collect/sweep.py`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import obstore
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore
 
-from pickapic.records import InputError
+from pickapic.storage.failures import StoreError, explain, names_no_bucket
+from pickapic.storage.opening import SyncedFolder, open_store
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+__all__ = [
+    "content_key",
+    "delete",
+    "get",
+    "get_blocking",
+    "open_store",
+    "path_of",
+    "presigned_get",
+    "presigned_put",
+    "put",
+    "swept_path_of",
+]
+
 _KEY = re.compile(r"[0-9a-f]{64}")
-
-
-def open_store(url: str) -> ObjectStore:
-    """Open a folder (made if missing) or a bucket: `s3://bucket/prefix`, `gs://...`, `az://...`, `file:///...`.
-
-    Credentials come from the provider's usual environment variables.
-
-    Raises:
-        InputError: the folder cannot be made, or the URL is of no known kind.
-    """
-    if url.startswith("file://"):
-        url = url.removeprefix("file://")
-    if not _URL.match(url):
-        folder = Path(url).expanduser().absolute()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"images cannot be kept in {folder}: {error}") from error
-        return LocalStore(folder)
-    try:
-        return from_url(url)
-    except Exception as error:  # obstore raises a family of its own that shares only Exception
-        raise InputError(f"images_url {url!r} cannot be opened: {error}") from error
+SWEPT = "swept"
+# From this size on, asking a bucket whether it has a file costs less than sending it once more.
+ASK_FIRST_BYTES = 256 * 1024
+# A file that is stored again must not be old enough to be swept before its row is written.
+FRESH = timedelta(hours=6)
+_ERRORS = (BaseError, OSError, ValueError)
 
 
 def content_key(data: bytes) -> str:
@@ -55,27 +60,128 @@ def path_of(key: str) -> str:
     return f"{key[:2]}/{key}"
 
 
+def swept_path_of(key: str) -> str:
+    """Return where the file of `key` lies once it was found to be an orphan."""
+    return f"{SWEPT}/{path_of(key)}"
+
+
 async def put(store: ObjectStore, data: bytes, key: str | None = None) -> str:
-    """Store `data` and return its key, if it is not known already; readers see all of it or nothing."""
-    key = key or content_key(data)
-    await obstore.put_async(store, path_of(key), data)
+    """Store `data` and return its key, if it is not known already; readers see all of it or nothing.
+
+    When it returns, the file is there and young: what sweeps orphans spares it until its row is written. A file that is
+    there already is not written again where asking is cheap, in a folder or if it is large.
+
+    Raises:
+        StoreError: it could not be stored.
+    """
+    key = content_key(data) if key is None else key
+    path = path_of(key)
+    try:
+        asks = isinstance(store, LocalStore) or len(data) >= ASK_FIRST_BYTES
+        if not (asks and await _is_fresh(store, path, len(data))):
+            await obstore.put_async(store, path, data)
+        if isinstance(store, SyncedFolder):
+            await asyncio.to_thread(_sync, store, path)
+    except _ERRORS as error:
+        raise explain(error, "write") from error
     return key
 
 
+async def _is_fresh(store: ObjectStore, path: str, size: int) -> bool:
+    try:
+        found = await obstore.head_async(store, path)
+    except FileNotFoundError:
+        return False
+    return found["size"] == size and datetime.now(UTC) - found["last_modified"] < FRESH
+
+
+def _sync(store: SyncedFolder, path: str) -> None:
+    """Wait until the disk has a file and its name."""
+    place = Path(str(store.prefix)) / path
+    for name in (place, place.parent):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 async def get(store: ObjectStore, key: str) -> bytes:
-    """Return the bytes stored under `key`.
+    """Return the bytes stored under `key`; that they are the ones is checked.
 
     Raises:
-        KeyError: nothing is stored there.
+        KeyError: nothing is stored there, or something else than what was.
+        StoreError: the store does not answer, or refuses.
     """
-    try:
-        result = await obstore.get_async(store, path_of(key))
-    except FileNotFoundError as error:
-        raise KeyError(key) from error
-    return bytes(await result.bytes_async())
+    for path in (path_of(key), swept_path_of(key)):
+        try:
+            result = await obstore.get_async(store, path)
+            return _checked(bytes(await result.bytes_async()), key)
+        except _ERRORS as error:
+            _pass_if_absent(error)
+    raise KeyError(key)
+
+
+def get_blocking(store: ObjectStore, key: str) -> bytes:
+    """Do `get` in a thread that may wait."""
+    for path in (path_of(key), swept_path_of(key)):
+        try:
+            return _checked(bytes(obstore.get(store, path).bytes()), key)
+        except _ERRORS as error:
+            _pass_if_absent(error)
+    raise KeyError(key)
+
+
+def _pass_if_absent(error: Exception) -> None:
+    if isinstance(error, FileNotFoundError) and not names_no_bucket(error):
+        return
+    raise error if isinstance(error, StoreError) else explain(error, "read") from error
+
+
+def _checked(data: bytes, key: str) -> bytes:
+    if content_key(data) != key:
+        raise KeyError(f"{key}: the stored file is damaged")
+    return data
 
 
 async def delete(store: ObjectStore, key: str) -> None:
-    """Delete what is stored under `key`, if anything is."""
-    with contextlib.suppress(FileNotFoundError):
-        await obstore.delete_async(store, path_of(key))
+    """Delete what is stored under `key`, if anything is.
+
+    Raises:
+        StoreError: the store does not answer, or refuses.
+    """
+    for path in (path_of(key), swept_path_of(key)):
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(store, path)
+        except _ERRORS as error:
+            raise explain(error, "delete") from error
+
+
+async def presigned_put(store: ObjectStore, key: str, seconds: float) -> str | None:
+    """Return an address to which anybody may upload the file of `key` for so long; None for a folder.
+
+    Whoever has it may upload anything: `get` refuses what does not fit the key.
+
+    Raises:
+        StoreError: the store's credentials allow no signing.
+    """
+    return await _sign(store, "PUT", key, seconds)
+
+
+async def presigned_get(store: ObjectStore, key: str, seconds: float) -> str | None:
+    """Return an address from which anybody may fetch the file of `key` for so long; None for a folder.
+
+    Raises:
+        StoreError: the store's credentials allow no signing.
+    """
+    return await _sign(store, "GET", key, seconds)
+
+
+async def _sign(store: ObjectStore, method: Literal["GET", "PUT"], key: str, seconds: float) -> str | None:
+    if isinstance(store, LocalStore | MemoryStore | HTTPStore):
+        return None
+    try:
+        return await obstore.sign_async(store, method, path_of(key), timedelta(seconds=seconds))
+    except _ERRORS as error:
+        raise explain(error, "sign an address") from error
