@@ -1,9 +1,7 @@
 """The queue of images to make: leases with a heartbeat, so that a killed worker loses nothing.
 
-Order: what a round on screen waits for comes first (priority 0), then what is made ahead (priority 1).
-Within a priority, by virtual time: each job of a user is one tick after the user's last, and never before
-the point up to which the queue has been served. So a user who queues a hundred prompts waits for them, and
-the next one does not.
+Order: what a round on screen waits for comes first (priority 0), then what is made ahead (priority 1). Within
+a priority, users take turns (clocks.py): one who queues a hundred prompts waits for them, and the next one does not.
 
 A job is queued -> leased -> done; leased -> queued again when its worker fails or goes silent; leased ->
 dead after too many attempts; queued or leased -> cancelled when its duel ends.
@@ -35,11 +33,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from pickapic.collect.tables import duels, gold_pairs, images, jobs, queue, users
+from pickapic.collect import clocks
+from pickapic.collect.clocks import AHEAD, ON_SCREEN
+from pickapic.collect.tables import duels, gold_pairs, images, jobs
 from pickapic.collect.writes import Writes
-
-ON_SCREEN = 0
-AHEAD = 1
 
 Kind = Literal["generate", "corrupt", "gold"]
 GENERATE: Kind = "generate"
@@ -124,19 +121,13 @@ _is_leased = jobs.c.state == literal_column("'leased'")
 is_generate = jobs.c.kind == literal_column("'generate'")
 """Jobs whose image goes into the pool; only these are waited for, and counted."""
 
-_queue_time = func.coalesce(
-    select(queue.c.virtual_time).where(queue.c.id == 1).scalar_subquery(), literal_column("0.0")
-)
-_served_until = case((users.c.virtual_time > _queue_time, users.c.virtual_time), else_=_queue_time)
-_take_ticks = (
-    update(users)
-    .where(users.c.id == bindparam("key"))
-    .values(virtual_time=_served_until + bindparam("ticks", type_=Float))
-)
-_insert = insert(jobs).values(
-    virtual_time=select(_served_until).where(users.c.id == bindparam("owner")).scalar_subquery()
-    + bindparam("tick", type_=Float)
-)
+_owner = bindparam("owner", type_=jobs.c.user_id.type)
+_insert = {
+    priority: insert(jobs).values(
+        virtual_time=clocks.start(priority, _owner) + bindparam("tick", type_=Float)
+    )
+    for priority in (ON_SCREEN, AHEAD)
+}
 
 
 def enqueue(
@@ -152,15 +143,18 @@ def add(
     writes: Writes, duel_id: int, user_id: int, orders: Sequence[tuple[Order, int]], now: datetime
 ) -> None:
     """Do `enqueue` together with other changes; once in a bundle, since all start from the user's time before it."""
-    for tick, (order, priority) in enumerate(orders, start=1):
+    ticks = {ON_SCREEN: 0, AHEAD: 0}
+    for order, priority in orders:
+        # Where each is made at once, the next starts from it.
+        ticks[priority] = 1 if writes.at_once else ticks[priority] + 1
         writes.add(
-            _insert,
+            _insert[priority],
             duel_id=duel_id,
             user_id=user_id,
             owner=user_id,
             state=QUEUED,
             priority=priority,
-            tick=float(tick),
+            tick=float(ticks[priority]),
             generator=order.generator,
             prompt=order.prompt,
             negative_prompt=order.negative_prompt,
@@ -174,9 +168,6 @@ def add(
             not_before=now,
             created_at=now,
         )
-    if orders:
-        # After the jobs, which count from where the user's time stood before.
-        writes.add(_take_ticks, key=user_id, ticks=float(len(orders)))
 
 
 _could_be_leased = and_(_is_queued, jobs.c.not_before <= bindparam("now"))
@@ -208,13 +199,13 @@ def _which(generators: Sequence[str] | None, asides: bool) -> tuple[str, dict[st
     return "both" if asides else "generators", {"generators": list(generators)}
 
 
-def _lease_where(condition: ColumnElement[bool]) -> ReturningUpdate[Any, Any, Any]:
+def _lease_where(*conditions: ColumnElement[bool]) -> ReturningUpdate[Any, Any, Any]:
     return (
         update(jobs)
         .where(
             jobs.c.id.in_(
                 select(jobs.c.id)
-                .where(_could_be_leased, condition)
+                .where(_could_be_leased, *conditions)
                 .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
                 .limit(bindparam("count"))
                 .with_for_update(skip_locked=True)
@@ -232,12 +223,16 @@ def _lease_where(condition: ColumnElement[bool]) -> ReturningUpdate[Any, Any, An
     )
 
 
-_lease = {
-    "all": _lease_where(true()),
-    "generators": _lease_where(and_(is_generate, _for_these)),
-    "asides": _lease_where(not_(is_generate)),
-    "both": _lease_where(or_(not_(is_generate), _for_these)),
-}
+_is_ahead = jobs.c.priority == literal_column(str(AHEAD))
+_lease, _lease_ahead = (
+    {
+        "all": _lease_where(*only),
+        "generators": _lease_where(is_generate, _for_these, *only),
+        "asides": _lease_where(not_(is_generate), *only),
+        "both": _lease_where(or_(not_(is_generate), _for_these), *only),
+    }
+    for only in ((), (_is_ahead,))
+)
 # What a lease may not return: RETURNING knows only the jobs themselves.
 _leased = (
     select(
@@ -253,11 +248,6 @@ _leased = (
     .join(gold_pairs, gold_pairs.c.id == jobs.c.gold_pair_id, isouter=True)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(jobs.c.priority, jobs.c.virtual_time, jobs.c.id)
-)
-_advance_queue = (
-    update(queue)
-    .where(queue.c.id == 1, queue.c.virtual_time < bindparam("served"))
-    .values(virtual_time=bindparam("served"))
 )
 
 
@@ -275,14 +265,15 @@ def lease(
     Only those of `generators` (None: of any); with `asides` those too that need no generator.
     """
     which, values = _which(generators, asides)
-    until = now + timedelta(seconds=seconds)
-    rows = connection.execute(
-        _lease[which], {"now": now, "count": count, "worker_name": worker, "until": until, **values}
-    ).all()
+    values |= {"now": now, "worker_name": worker, "until": now + timedelta(seconds=seconds)}
+    rows: list[Row[*tuple[Any, ...]]] = []
+    if clocks.is_turn_ahead(connection):
+        rows += connection.execute(_lease_ahead[which], {"count": 1, **values}).all()
+    if len(rows) < count:
+        rows += connection.execute(_lease[which], {"count": count - len(rows), **values}).all()
     if not rows:
         return []
-    # Only what was next in line moves the clock: work done ahead would carry it past users who still wait.
-    connection.execute(_advance_queue, {"served": min(row.virtual_time for row in rows)})
+    clocks.advance(connection, [(row.priority, row.virtual_time) for row in rows])
     ids = [row.id for row in rows]
     return [_read_job(row) for row in connection.execute(_leased, {"ids": ids})]
 
@@ -447,13 +438,17 @@ _first_ahead = (
     .order_by(jobs.c.virtual_time, jobs.c.id)
     .limit(bindparam("count"))
 )
-_promote = update(jobs).where(jobs.c.id.in_(_first_ahead.scalar_subquery())).values(priority=ON_SCREEN)
+_promote = (
+    update(jobs)
+    .where(jobs.c.id.in_(_first_ahead.scalar_subquery()))
+    .values(priority=ON_SCREEN, virtual_time=clocks.start(ON_SCREEN, _owner) + 1.0)
+)
 
 
-def promote(connection: Connection, duel_id: int, count: int) -> None:
-    """Move up to `count` jobs of a duel to the front class: its screen is waiting for them."""
+def promote(connection: Connection, duel_id: int, user_id: int, count: int) -> None:
+    """Move up to `count` jobs of a user's duel to the front class: its screen is waiting for them."""
     if count > 0:
-        connection.execute(_promote, {"duel_key": duel_id, "count": count})
+        connection.execute(_promote, {"duel_key": duel_id, "owner": user_id, "count": count})
 
 
 _depths = {

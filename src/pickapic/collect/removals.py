@@ -106,8 +106,8 @@ def make_up(
     if duel is None or (last and last.state == OPEN):
         return
     needed = missing(bool(last and last.kept_image_id), duel.pool)
-    jobs.promote(connection, duel_id, needed)
-    drawn = generator_states.effective(connection, choices)
+    jobs.promote(connection, duel_id, duel.user_id, needed)
+    drawn = generator_states.effective(connection, choices, now)
     if needed > duel.pending and drawn:
         orders = [(draw_order(duel, drawn, rng), jobs.ON_SCREEN) for _ in range(needed - duel.pending)]
         jobs.enqueue(connection, duel_id, duel.user_id, orders, now)

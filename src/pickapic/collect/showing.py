@@ -78,7 +78,7 @@ def go_on(
     missing_now = 0
     if following is None:
         missing_now = 1 if place.kept_id else 2
-        jobs.promote(connection, place.duel_id, missing_now)
+        jobs.promote(connection, place.duel_id, place.user_id, missing_now)
     pool = following.pool if following else 0
     orders: list[tuple[jobs.Order, int]] = []
     if settings.generators:

@@ -30,6 +30,8 @@ class Writes:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._together = connection.dialect.name == "postgresql"
+        self.at_once = not self._together
+        """Whether a change is made when it is added, so that what is added next sees it."""
         self._waiting: list[tuple[Change, Mapping[str, Any]]] = []
 
     def add(self, change: Change, **values: Any) -> None:

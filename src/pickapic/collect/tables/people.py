@@ -27,7 +27,7 @@ users = Table(
     Column("allowance", Integer),  # answers allowed, set by an admin; else by standing (quality.py)
     Column("created_at", Instant, nullable=False),
     Column("deleted_at", Instant),
-    Column("virtual_time", Float, nullable=False, server_default="0"),  # see jobs.py: fairness
+    Column("virtual_time", Float, nullable=False, server_default="0"),  # of the past: see clocks.py
     comment="A person. The id is the dataset's user_id; nothing here says who it is.",
 )
 

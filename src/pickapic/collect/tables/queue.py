@@ -50,6 +50,14 @@ jobs = Table(
     ),
     Index("ix_jobs_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
     Index("ix_jobs_duel_id_state", "duel_id", "state"),
+    Index(
+        "ix_jobs_user_id_priority",
+        "user_id",
+        "priority",
+        "virtual_time",
+        sqlite_where=text("state IN ('queued', 'leased')"),
+        postgresql_where=text("state IN ('queued', 'leased')"),
+    ),
     Index("ix_jobs_finished_at", "finished_at"),
     comment="One image to be made.",
 )
@@ -58,6 +66,8 @@ queue = Table(
     "queue",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("virtual_time", Float, nullable=False),
+    Column("virtual_time", Float, nullable=False),  # of images that screens wait for
+    Column("ahead_time", Float, nullable=False, server_default="0"),  # of images made ahead
+    Column("passed", Integer, nullable=False, server_default="0"),  # leased for screens since one made ahead
     comment="One row: how far the queue has been served, in virtual time.",
 )

@@ -53,6 +53,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_breakers")),
         comment="Generators whose provider failed lately; no row: all is well.",
     )
+    op.add_column("queue", sa.Column("ahead_time", sa.Float(), server_default="0", nullable=False))
+    op.add_column("queue", sa.Column("passed", sa.Integer(), server_default="0", nullable=False))
+    # What waits was stamped by one clock for both classes.
+    op.execute("UPDATE queue SET ahead_time = virtual_time")
+    op.create_index(
+        "ix_jobs_user_id_priority",
+        "jobs",
+        ["user_id", "priority", "virtual_time"],
+        sqlite_where=sa.text("state IN ('queued', 'leased')"),
+        postgresql_where=sa.text("state IN ('queued', 'leased')"),
+    )
     op.add_column("duels", sa.Column("judged_by", sa.String(length=16), nullable=True))
     op.add_column("duels", sa.Column("refused", sa.Boolean(), nullable=True))
     op.add_column("images", sa.Column("sent", sa.Text(), nullable=True))
@@ -69,6 +80,9 @@ def downgrade() -> None:
     op.drop_column("images", "sent")
     op.drop_column("duels", "refused")
     op.drop_column("duels", "judged_by")
+    op.drop_index("ix_jobs_user_id_priority", table_name="jobs")
+    op.drop_column("queue", "passed")
+    op.drop_column("queue", "ahead_time")
     op.drop_table("breakers")
     op.drop_table("workers")
     op.drop_table("tokens")
