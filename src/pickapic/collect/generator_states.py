@@ -6,14 +6,15 @@ The change is a row that every process reads when it next draws a model: nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from pickapic.collect import decisions
+from pickapic.collect import breakers, decisions
+from pickapic.collect.jobs import ON_SCREEN
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import duels, generator_states, jobs
 from pickapic.records import InputError
@@ -37,11 +38,33 @@ class GeneratorState:
 _changed = select(generator_states)
 
 
-def effective(connection: Connection, choices: Sequence[GeneratorChoice]) -> tuple[GeneratorChoice, ...]:
+def effective(
+    connection: Connection, choices: Sequence[GeneratorChoice], now: datetime
+) -> tuple[GeneratorChoice, ...]:
     """Return those of the settings' `choices` that may be drawn, with the weights that hold now.
 
-    None, if all are switched off or weigh nothing: then nothing can be ordered, and `duel.start` says so.
+    None, if all are switched off or weigh nothing: then nothing can be ordered, and `duel.start` says so. What is
+    benched (breakers.py) is drawn only where nothing else is left: then its jobs wait until it is tried again.
     """
+    drawn = switched_on(connection, choices)
+    failing = breakers.read(connection)
+    if not failing:
+        return drawn
+    resting = breakers.resting(connection, failing, now)
+    return tuple(choice for choice in drawn if choice.name not in resting) or drawn
+
+
+def awake(
+    connection: Connection, choices: Sequence[GeneratorChoice], without: Collection[str], now: datetime
+) -> tuple[GeneratorChoice, ...]:
+    """Return what `effective` returns, less what is benched in any case, and less `without`."""
+    resting = breakers.resting(connection, breakers.read(connection), now)
+    drawn = switched_on(connection, choices)
+    return tuple(choice for choice in drawn if choice.name not in resting and choice.name not in without)
+
+
+def switched_on(connection: Connection, choices: Sequence[GeneratorChoice]) -> tuple[GeneratorChoice, ...]:
+    """Return what admins left switched on of the settings' `choices`, with the weights that hold now."""
     rows = {row.name: row for row in connection.execute(_changed)}
     if not rows:
         return tuple(choice for choice in choices if choice.weight > 0)
@@ -97,7 +120,7 @@ def switch(
     decisions.record(
         connection, actor_id, "switch on" if enabled else "switch off", "generator", name, reason, now
     )
-    return 0 if enabled else _pass_on(connection, name, effective(connection, choices), rng)
+    return 0 if enabled else pass_on(connection, name, effective(connection, choices, now), rng)
 
 
 def set_weight(
@@ -138,7 +161,7 @@ def _change(
 
 
 _queued = (
-    select(jobs.c.id, duels.c.negative_prompt)
+    select(jobs.c.id, jobs.c.priority, duels.c.negative_prompt)
     .join(duels, duels.c.id == jobs.c.duel_id)
     .where(jobs.c.state == "queued", jobs.c.kind == "generate", jobs.c.generator == bindparam("name"))
     .order_by(jobs.c.id)
@@ -147,6 +170,7 @@ _reorder = (
     update(jobs)
     .where(jobs.c.id == bindparam("key"), jobs.c.state == "queued")
     .values(
+        worker=None,
         generator=bindparam("by"),
         negative_prompt=bindparam("without"),
         guidance_scale=bindparam("guidance"),
@@ -155,9 +179,23 @@ _reorder = (
 )
 
 
-def _pass_on(connection: Connection, name: str, others: Sequence[GeneratorChoice], rng: Random) -> int:
+def pass_on(
+    connection: Connection,
+    name: str,
+    others: Sequence[GeneratorChoice],
+    rng: Random,
+    only_urgent: bool = False,
+) -> int:
+    """Have what is queued for a generator made by `others`, drawn by weight; return how many images that are.
+
+    With `only_urgent` just what a screen waits for.
+    """
+    if not others:
+        return 0
     rows = connection.execute(_queued, {"name": name}).all()
-    if not rows or not others:
+    if only_urgent:
+        rows = [row for row in rows if row.priority == ON_SCREEN]
+    if not rows:
         return 0
     drawn = rng.choices(others, weights=[choice.weight for choice in others], k=len(rows))
     connection.execute(

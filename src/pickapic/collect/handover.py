@@ -6,16 +6,18 @@ have been lost: the same results again change nothing, and jobs that the lost an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
-from random import Random
+from random import Random, SystemRandom
 from typing import Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from pickapic.collect import images, jobs, losses
+from pickapic.collect import breakers, endings, generator_states, images, jobs, losses, workers
+from pickapic.collect.orders import draw_order
+from pickapic.collect.tables import duels
 from pickapic.settings import Settings
 
 Outcome = Literal["made", "error", "refused", "unavailable", "unmade"]
@@ -24,6 +26,8 @@ ERROR: Outcome = "error"
 REFUSED: Outcome = "refused"
 UNAVAILABLE: Outcome = "unavailable"
 UNMADE: Outcome = "unmade"
+
+SAME_PICTURE = "the generator drew the same picture as another of its duel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,18 @@ def is_due(connection: Connection, report: Report, now: datetime) -> bool:
     """Return whether `hand_over` would do anything; cheaper than trying, and takes no lock."""
     if report.results:
         return True
-    return any(
-        jobs.is_waiting(connection, now, room.generators, room.asides) for room in report.rooms if room.jobs
-    )
+    if not report.want:
+        return False
+    failing = breakers.read(connection)
+    resting = breakers.resting(connection, failing, now) if failing else set[str]()
+    awake = False
+    for room in report.rooms:
+        names = _without(room.generators, resting)
+        awake = awake or bool(names)
+        if room.jobs and jobs.is_waiting(connection, now, names, room.asides):
+            return True
+    # What was ordered of a generator while it was being benched is passed on.
+    return bool(resting) and awake and jobs.is_waiting(connection, now, sorted(resting), asides=False)
 
 
 def hand_over(
@@ -92,61 +105,192 @@ def hand_over(
     Only results of jobs that are still the worker's count. What a `Finished` image says of itself is believed: who
     takes it from afar fills it from the job's own row first.
     """
-    made = [result for result in report.results if result.outcome == MADE and result.image is not None]
-    misfits = _record(connection, worker, made, settings, now, rng)
-    _fail(connection, worker, report.results, settings, now)
-    unmade = [result.job_id for result in report.results if result.outcome == UNMADE]
-    jobs.release(connection, worker, [*unmade, *misfits])
+    turn = _Turn(connection, worker, settings, now, rng)
+    if report.results:
+        unmade = [result.job_id for result in report.results if result.outcome == UNMADE]
+        unmade += turn.record([result for result in report.results if result.outcome == MADE])
+        turn.end([result for result in report.results if result.outcome in (ERROR, REFUSED, UNAVAILABLE)])
+        jobs.release(connection, worker, unmade)
     jobs.release_others(connection, worker, report.holding)
-    leased: list[jobs.Job] = []
-    for room in report.rooms:
-        if room.jobs:
-            seconds = settings.lease_seconds
-            leased += jobs.lease(
-                connection, worker, room.jobs, seconds, now, generators=room.generators, asides=room.asides
-            )
-    return leased
+    return turn.lease(report.rooms)
 
 
-def sweep(connection: Connection, settings: Settings, now: datetime) -> None:
-    """Queue again what silent workers hold; whoever serves workers does it every few seconds."""
+def sweep(connection: Connection, settings: Settings, now: datetime, rng: Random | None = None) -> None:
+    """Queue again what silent workers hold, and see to what nobody makes; to be done every few seconds.
+
+    What waits for a generator that no worker makes goes to those that are made; what has waited too long for one
+    that cannot be reached is given up.
+    """
     died = jobs.requeue_expired(connection, settings.max_attempts, now)
+    failing = breakers.read(connection)
+    if failing:
+        benched = [name for name in failing if failing[name].benched_until is not None]
+        before = now - timedelta(seconds=settings.job_max_seconds)
+        for job_id, duel_id, name in endings.too_old(connection, benched, before):
+            why = (
+                f"{name} could not be reached for {settings.job_max_seconds:g} seconds: {failing[name].error}"
+            )
+            endings.die(connection, job_id, why, now)
+            died.append(duel_id)
     losses.fail_if_stuck(connection, died, now)
+    _adopt(connection, settings, now, rng or SystemRandom())
 
 
-def _record(
-    connection: Connection,
-    worker: str,
-    made: Sequence[Result],
-    settings: Settings,
-    now: datetime,
-    rng: Random,
-) -> set[int]:
-    """Record finished images; return the jobs whose image has not the size of its duel."""
-    misfits = images.misfits(connection, [one.image for one in made if one.image is not None])
-    good = {one.job_id: one for one in made if one.job_id not in misfits}
-    mine: dict[int, jobs.Wanted] = {}
-    by_seconds = sorted(good.values(), key=lambda one: one.seconds)
-    for seconds, same in groupby(by_seconds, key=lambda one: one.seconds):
-        mine |= jobs.finish(connection, worker, [one.job_id for one in same], seconds, now)
-    recorded = [one.image for one in good.values() if one.image is not None and one.job_id in mine]
-    images.record(connection, recorded, now)
-    flagged = [mine[image.job_id] for image in recorded if image.flag]
-    losses.replace(connection, flagged, settings.generators, now, rng)
-    return misfits
-
-
-def _fail(
-    connection: Connection, worker: str, results: Sequence[Result], settings: Settings, now: datetime
-) -> None:
-    failed = {one.job_id: one for one in results if one.outcome in (ERROR, REFUSED, UNAVAILABLE)}
-    if not failed:
+def _adopt(connection: Connection, settings: Settings, now: datetime, rng: Random) -> None:
+    """Pass on what has waited long for generators that no worker makes, if others are made."""
+    waited = endings.waited_for(connection, now - timedelta(seconds=settings.lease_seconds))
+    if not waited:
         return
-    died: list[int] = []
-    for job in jobs.leased_to(connection, worker, failed).values():
-        one = failed[job.id]
-        # A report that comes again tells of an earlier lease.
-        if one.attempt == job.attempts:
-            state = jobs.fail(connection, job, one.message, settings.max_attempts, now)
-            died += [job.duel_id] if state == jobs.DEAD else []
-    losses.fail_if_stuck(connection, died, now)
+    made = {name for worker in workers.seen(connection, now) for name in worker.generators}
+    orphans = waited - made
+    if orphans:
+        drawn = generator_states.awake(connection, settings.generators, orphans, now)
+        others = [choice for choice in drawn if choice.name in made]
+        for name in sorted(orphans):
+            generator_states.pass_on(connection, name, others, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One handing over: whose, by which rules, and when."""
+
+    connection: Connection
+    worker: str
+    settings: Settings
+    now: datetime
+    rng: Random
+
+    def record(self, made: Sequence[Result]) -> list[int]:
+        """Record finished images; return the jobs whose image has not the size of its duel."""
+        connection = self.connection
+        finished = [one.image for one in made if one.image is not None]
+        if not finished:
+            return []
+        misfits = images.misfits(connection, finished)
+        twins = images.twins(connection, [image for image in finished if image.job_id not in misfits])
+        good = [one for one in made if one.job_id not in misfits and one.job_id not in twins]
+        mine: dict[int, jobs.Wanted] = {}
+        by_seconds = sorted(good, key=lambda one: one.seconds)
+        for seconds, same in groupby(by_seconds, key=lambda one: one.seconds):
+            mine |= jobs.finish(connection, self.worker, [one.job_id for one in same], seconds, self.now)
+        recorded = [one.image for one in good if one.image is not None and one.job_id in mine]
+        images.record(connection, recorded, self.now)
+        flagged = [mine[image.job_id] for image in recorded if image.flag]
+        losses.replace(connection, flagged, self.settings.generators, self.now, self.rng)
+        if twins:
+            self._draw_again(twins)
+        failing = breakers.read(connection)
+        breakers.answered(connection, {image.model for image in finished} & failing.keys())
+        return sorted(misfits)
+
+    def end(self, results: Sequence[Result]) -> None:
+        """Take note of jobs that ended without an image."""
+        by_job = {one.job_id: one for one in results}
+        if not by_job:
+            return
+        died: list[int] = []
+        refused: list[jobs.Leased] = []
+        for job in jobs.leased_to(self.connection, self.worker, by_job).values():
+            one = by_job[job.id]
+            if one.attempt != job.attempts:  # a report that comes again tells of an earlier lease
+                continue
+            if one.outcome == REFUSED:
+                endings.refuse(self.connection, job.id, one.message, self.now)
+                refused.append(job)
+            elif one.outcome == UNAVAILABLE:
+                died += self._send_elsewhere(job, one.message)
+            else:
+                most = self.settings.max_attempts
+                state = jobs.fail(self.connection, job, one.message, most, self.now)
+                died += [job.duel_id] if state == jobs.DEAD else []
+        # To refuse is to answer.
+        failing = breakers.read(self.connection)
+        breakers.answered(self.connection, {job.generator for job in refused} & failing.keys())
+        losses.replace_refused(self.connection, refused, self.settings.generators, self.now, self.rng)
+        losses.fail_if_stuck(self.connection, died, self.now)
+
+    def lease(self, rooms: Sequence[Room]) -> list[jobs.Job]:
+        """Lease what the rooms have place for: nothing of what is benched, one job of what is to be tried again."""
+        if not any(room.jobs for room in rooms):
+            return []
+        failing = breakers.read(self.connection)
+        if not failing:
+            return [job for room in rooms for job in self._lease(room.jobs, room.generators, room.asides)]
+        resting = breakers.resting(self.connection, failing, self.now)
+        due = breakers.due(failing, self.now) - resting
+        for name in sorted(resting):
+            self._pass_on(name)
+        leased: list[jobs.Job] = []
+        for room in rooms:
+            left = room.jobs
+            for name in [name for name in room.generators if name in due and left]:
+                tried = self._try(name)
+                leased += tried
+                left -= len(tried)
+            leased += self._lease(left, _without(room.generators, resting | due), room.asides)
+        return leased
+
+    def _lease(self, count: int, names: Sequence[str], asides: bool) -> list[jobs.Job]:
+        if not count or not (names or asides):
+            return []
+        seconds = self.settings.lease_seconds
+        return jobs.lease(
+            self.connection, self.worker, count, seconds, self.now, generators=names, asides=asides
+        )
+
+    def _try(self, name: str) -> list[jobs.Job]:
+        """Lease one job to try a generator, if nobody does; nobody's screen waits for it where others can draw."""
+        if not breakers.may_try(self.connection, name):
+            return []
+        self._pass_on(name, only_urgent=True)
+        tried = self._lease(1, (name,), asides=False)
+        if tried:
+            self._pass_on(name)
+        return tried
+
+    def _pass_on(self, name: str, only_urgent: bool = False) -> None:
+        others = generator_states.awake(self.connection, self.settings.generators, (name,), self.now)
+        generator_states.pass_on(self.connection, name, others, self.rng, only_urgent)
+
+    def _send_elsewhere(self, job: jobs.Leased, why: str) -> list[int]:
+        """Give a job whose provider does not answer to another, or let it wait; return its duel if it is too old."""
+        if breakers.failed(self.connection, job.generator, why, self.settings, self.now):
+            self._pass_on(job.generator)
+        order = self._order_of_another(job)
+        if order is not None:
+            endings.redraw(self.connection, job.id, order, job.attempts - 1, why)
+            return []
+        oldest = self.now - timedelta(seconds=self.settings.job_max_seconds)
+        if job.created_at < oldest:
+            endings.die(self.connection, job.id, f"{job.generator} could not be reached: {why}", self.now)
+            return [job.duel_id]
+        endings.put_off(self.connection, job.id, why, self.now + timedelta(seconds=jobs.RETRY_SECONDS))
+        return []
+
+    def _draw_again(self, twins: Collection[int]) -> None:
+        """Have images drawn again that are the same picture as another of their duel: by another seed, then model."""
+        died: list[int] = []
+        for job in jobs.leased_to(self.connection, self.worker, twins).values():
+            order = None
+            if job.attempts < self.settings.max_attempts:
+                endings.reseed(self.connection, job.id, self.rng.getrandbits(32), SAME_PICTURE)
+                continue
+            if job.attempts < 2 * self.settings.max_attempts:
+                order = self._order_of_another(job)
+            if order is not None:
+                endings.redraw(self.connection, job.id, order, job.attempts, SAME_PICTURE)
+            else:
+                endings.die(self.connection, job.id, SAME_PICTURE, self.now)
+                died.append(job.duel_id)
+        losses.fail_if_stuck(self.connection, died, self.now)
+
+    def _order_of_another(self, job: jobs.Leased) -> jobs.Order | None:
+        others = generator_states.awake(self.connection, self.settings.generators, (job.generator,), self.now)
+        if not others:
+            return None
+        duel = self.connection.execute(select(duels).where(duels.c.id == job.duel_id)).one()
+        return draw_order(duel, others, self.rng)
+
+
+def _without(names: Sequence[str], others: Collection[str]) -> list[str]:
+    return [name for name in names if name not in others]

@@ -93,6 +93,41 @@ def misfits(connection: Connection, finished: Sequence[Finished]) -> set[int]:
     }
 
 
+_alike = select(images.c.duel_id, images.c.sha256, images.c.source_sha256).where(
+    images.c.duel_id.in_(bindparam("ids", expanding=True)),
+    images.c.origin == GENERATED,
+    or_(
+        images.c.sha256.in_(bindparam("files", expanding=True)),
+        images.c.source_sha256.in_(bindparam("sources", expanding=True)),
+    ),
+)
+
+
+def twins(connection: Connection, finished: Sequence[Finished]) -> set[int]:
+    """Return the jobs whose image is the same file, or made from the same, as another of its duel: no pair for a round.
+
+    Of two in `finished` the first is none.
+    """
+    drawn = [image for image in finished if image.origin == GENERATED and not image.flag]
+    if not drawn:
+        return set()
+    sources = sorted({image.source_sha256 for image in drawn if image.source_sha256})
+    values = {
+        "ids": sorted({image.duel_id for image in drawn}),
+        "files": [image.sha256 for image in drawn],
+        "sources": sources,
+    }
+    rows = connection.execute(_alike, values)
+    known = {(row.duel_id, key) for row in rows for key in (row.sha256, row.source_sha256) if key}
+    found: set[int] = set()
+    for image in drawn:
+        keys = {(image.duel_id, key) for key in (image.sha256, image.source_sha256) if key}
+        if keys & known:
+            found.add(image.job_id)
+        known |= keys
+    return found
+
+
 _insert = insert(images)
 
 

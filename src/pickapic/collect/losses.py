@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from random import Random
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, update
 
 from pickapic.collect import generator_states, jobs
 from pickapic.collect.orders import draw_order
@@ -23,8 +23,14 @@ UNFIT_MESSAGE = (
     "Too many images for this prompt were unfit to be shown. "
     "Picks made before are kept; please try another prompt."
 )
+REFUSED_MESSAGE = (
+    "The models would not draw this prompt. Picks made before are kept; please change it or try another."
+)
 MOST_FLAGGED = 6
 """So many images of one duel may be unfit before it is given up: the prompt asks for them."""
+
+MOST_REFUSED = 6
+"""So many images of one duel may be refused before it is given up."""
 
 _last_round = (
     select(rounds.c.state, rounds.c.kept_image_id)
@@ -82,7 +88,7 @@ def replace(
     """
     if not flagged:
         return
-    drawn = generator_states.effective(connection, choices)
+    drawn = generator_states.effective(connection, choices, now)
     by_duel: dict[int, list[jobs.Wanted]] = {}
     for job in flagged:
         by_duel.setdefault(job.duel_id, []).append(job)
@@ -92,6 +98,41 @@ def replace(
         elif drawn:
             orders = [(draw_order(duel, drawn, rng), job.priority) for job in by_duel[duel.id]]
             jobs.enqueue(connection, duel.id, duel.user_id, orders, now)
+        else:
+            fail_if_stuck(connection, [duel.id], now)
+
+
+_refused = select(jobs_table.c.generator).where(
+    jobs_table.c.duel_id == bindparam("duel_key"), jobs_table.c.state == literal_column("'refused'")
+)
+_open = select(duels).where(duels.c.id == bindparam("duel_key"), duels.c.state == OPEN)
+
+
+def replace_refused(
+    connection: Connection,
+    refused: Sequence[jobs.Leased],
+    choices: Sequence[GeneratorChoice],
+    now: datetime,
+    rng: Random,
+) -> None:
+    """Have another generator make each image that one would not draw, as urgent as that was.
+
+    Where every generator has refused the duel's prompt they are tried again with other seeds; a duel with
+    MOST_REFUSED refusals is given up. `choices` are all generators of the settings.
+    """
+    for job in refused:
+        duel = connection.execute(_open, {"duel_key": job.duel_id}).first()
+        if duel is None:
+            continue
+        refusers = list(connection.execute(_refused, {"duel_key": job.duel_id}).scalars())
+        if len(refusers) >= MOST_REFUSED:
+            _fail(connection, duel.id, REFUSED_MESSAGE, now)
+            continue
+        drawn = generator_states.effective(connection, choices, now)
+        others = tuple(choice for choice in drawn if choice.name not in refusers) or drawn
+        if others:
+            order = draw_order(duel, others, rng)
+            jobs.enqueue(connection, duel.id, duel.user_id, [(order, job.priority)], now)
         else:
             fail_if_stuck(connection, [duel.id], now)
 

@@ -157,13 +157,20 @@ class Settings(BaseSettings):
     worker_generators: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names of the generators whose images a worker makes; default: all"
     )
-    stop_seconds: float = Field(
-        20.0, ge=0, description="how long a worker that is told to stop may go on with what it is making"
-    )
     lease_seconds: float = Field(
         60.0, gt=0, description="after this long without a heartbeat a job is given to another"
     )
     max_attempts: int = Field(3, ge=1, description="tries before a job is given up and shown to an admin")
+    breaker_failures: int = Field(
+        3, ge=1, description="failures of a provider in a row after which its generator is benched"
+    )
+    breaker_seconds: float = Field(
+        30.0, gt=0, description="how long a generator is benched at first; twice as long each further time"
+    )
+    breaker_max_seconds: float = Field(1_800.0, gt=0, description="longest time that a generator is benched")
+    job_max_seconds: float = Field(
+        900.0, gt=0, description="age at which an image is given up whose generator cannot be reached"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe line logged"
     )

@@ -109,7 +109,7 @@ class Service:
         known = self.drawn.get("")
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        choices = await self.database.read(generator_states.effective, self.settings.generators)
+        choices = await self.database.read(generator_states.effective, self.settings.generators, now())
         present = self.settings.model_copy(update={"generators": choices})
         self.drawn.put("", (time.monotonic() + GENERATORS_SECONDS, present))
         return present

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import handover, jobs
+from pickapic.collect import handover, jobs, workers
 from pickapic.collect.database import Database
 from pickapic.collect.handover import Report
 from pickapic.collect.jobs import Job
@@ -21,6 +22,7 @@ from pickapic.settings import Settings
 from pickapic.storage import blobs
 
 SECONDS_BETWEEN_LOOKS = 0.04
+LONGEST_SWEEP = 15.0
 
 
 class AwayError(Exception):
@@ -72,7 +74,7 @@ class DatabaseDepot:
     async def turn(self, report: Report) -> list[Job]:
         """See `Depot`; now and then, queue again what silent workers hold."""
         try:
-            await self._sweep()
+            await self._sweep(report)
             if not await self._database.read(handover.is_due, report, _now()):
                 return []
             return await self._database.write(
@@ -81,10 +83,10 @@ class DatabaseDepot:
         except (SQLAlchemyError, OSError) as error:
             raise AwayError(f"the database does not answer: {error}") from error
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, report: Report) -> None:
         if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + self._settings.lease_seconds / 4
-            await self._database.write(handover.sweep, self._settings, _now())
+            self._next_sweep = time.monotonic() + min(LONGEST_SWEEP, self._settings.lease_seconds / 4)
+            await self._database.write(_sweep, self._name, report, self._settings)
 
     async def heartbeat(self, ids: Collection[int]) -> set[int]:
         """See `Depot`."""
@@ -115,6 +117,11 @@ class DatabaseDepot:
             return list(await self._database.read(blocked.hashes))
         except (SQLAlchemyError, OSError) as error:
             raise AwayError(f"the database does not answer: {error}") from error
+
+
+def _sweep(connection: Connection, name: str, report: Report, settings: Settings) -> None:
+    workers.note(connection, name, report.generators, None, _now())
+    handover.sweep(connection, settings, _now())
 
 
 def _now() -> datetime:
