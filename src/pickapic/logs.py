@@ -29,8 +29,28 @@ REQUEST_ID: ContextVar[str] = ContextVar("pickapic_request_id", default="")
 """What the lines of one request have in common; set by the web app."""
 
 PRIVATE = frozenset(
-    "address caption client cookie cookies csrf email headers ip mail negative_prompt password prompt prompts "
-    "revised_prompt secret session token typed url".split()
+    {
+        "address",
+        "caption",
+        "client",
+        "cookie",
+        "cookies",
+        "csrf",
+        "email",
+        "headers",
+        "ip",
+        "mail",
+        "negative_prompt",
+        "password",
+        "prompt",
+        "prompts",
+        "revised_prompt",
+        "secret",
+        "session",
+        "token",
+        "typed",
+        "url",
+    }
 )
 """Names of fields that are dropped."""
 

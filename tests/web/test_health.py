@@ -104,7 +104,7 @@ def test_a_store_that_loses_what_it_is_given_is_not_ready(on, fresh, monkeypatch
         assert list(obstore.list(site.service.store, prefix=readiness.PROBES).collect()) == []
         monkeypatch.setattr(obstore, "put_async", refuse)
         status, found = await ready(site)
-        assert (status, found["checks"]["images"]) == (503, "PermissionError")
+        assert (status, found["checks"]["images"]) == (503, "that is not permitted")
         assert 'pickapic_store_errors_total{operation="probe"}' in (await metrics(site)).text
 
     on(play)
@@ -142,7 +142,7 @@ def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(on):
 
 def test_a_server_that_stops_says_so(on):
     async def play(site):
-        site.service.ready.stop()
+        site.service.ready.stopping.set()
         assert await ready(site) == (503, {"status": "stopping", "checks": {}, "jobs": {}})
 
     on(play)

@@ -36,6 +36,11 @@ def worker(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Send the token over http:// too, readable on the way.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Answer /metrics and /healthz at this port; default: nowhere."),
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.")] = "127.0.0.1",
 ) -> None:
     """Make the images that wait in the queue, until stopped; several workers may run at once.
 
@@ -47,15 +52,18 @@ def worker(
     """
     import asyncio
 
+    from pickapic import logs
     from pickapic.settings import load_settings
 
     settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    at = (metrics_host, metrics_port)
     if server is None:
         if token_file is not None or insecure:
             output.fail("--token-file and --insecure go with --server", output.BAD_USAGE)
-        asyncio.run(_run(settings))
+        asyncio.run(_run(settings, at))
     else:
-        asyncio.run(_run_remote(settings, server, _token(token, token_file), insecure))
+        asyncio.run(_run_remote(settings, server, _token(token, token_file), insecure, at))
 
 
 def _token(token: str | None, token_file: Path | None) -> str:
@@ -74,27 +82,35 @@ def _token(token: str | None, token_file: Path | None) -> str:
     return found
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, metrics_at: tuple[str, int | None]) -> None:
     from pickapic.collect import schema
     from pickapic.collect.database import open_database
     from pickapic.storage.blobs import open_store
     from pickapic.worker import beside_database
+    from pickapic.worker.endpoint import watched
+    from pickapic.worker.stopping import stop_on_signals
 
-    stop = _stop_signal()
+    stop = stop_on_signals(settings.stop_seconds)
     database = open_database(settings.database_url)
     try:
         await schema.upgrade_if_empty(database)
-        output.say("the worker is ready")
-        await beside_database(settings, database, open_store(settings.images_url)).run(stop)
+        working = beside_database(settings, database, open_store(settings.images_url))
+        async with watched(working, *metrics_at):
+            output.say("the worker is ready")
+            await working.run(stop)
     finally:
         await database.close()
 
 
-async def _run_remote(settings: Settings, server: str, token: str, insecure: bool) -> None:
+async def _run_remote(
+    settings: Settings, server: str, token: str, insecure: bool, metrics_at: tuple[str, int | None]
+) -> None:
     from pickapic.worker import Worker, own_name
+    from pickapic.worker.endpoint import watched
     from pickapic.worker.remote import HttpDepot, fitted
+    from pickapic.worker.stopping import stop_on_signals
 
-    stop = _stop_signal()
+    stop = stop_on_signals(settings.stop_seconds)
     name = own_name()
     async with HttpDepot(server, token, name, stop, insecure) as depot:
         rules = await _rules(depot, stop)
@@ -104,8 +120,9 @@ async def _run_remote(settings: Settings, server: str, token: str, insecure: boo
         if unknown:
             output.say(f"the server does not know {', '.join(unknown)}: nothing is made with it")
         working = Worker(changed, depot, name)
-        output.say(f"the worker is ready; it makes {', '.join(changed.worker_generators)} for {server}")
-        await working.run(stop)
+        async with watched(working, *metrics_at):
+            output.say(f"the worker is ready; it makes {', '.join(changed.worker_generators)} for {server}")
+            await working.run(stop)
         if depot.turned_away is not None:
             raise depot.turned_away
 
@@ -130,26 +147,18 @@ async def _rules(depot: HttpDepot, stop: asyncio.Event) -> RulesSaid | None:
     return None
 
 
-def _stop_signal() -> asyncio.Event:
-    """Return an event that is set when the process is asked to end."""
-    import asyncio
-    import signal
-
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
 def beside(settings: Settings) -> Beside:
-    """Return a worker that runs inside the web app's process."""
+    """Return a worker that runs inside the web app's process, and stops when that begins to."""
     import asyncio
 
     from pickapic.worker import beside_database
+    from pickapic.worker.figures import WorkerFigures
 
     async def work(service: Service) -> None:
-        stop = asyncio.Event()
-        running = asyncio.create_task(beside_database(settings, service.database, service.store).run(stop))
+        stop = service.ready.stopping
+        working = beside_database(settings, service.database, service.store)
+        service.metrics.registry.register(WorkerFigures(working))
+        running = asyncio.create_task(working.run(stop))
         try:
             await asyncio.shield(running)
         finally:

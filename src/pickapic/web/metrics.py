@@ -27,71 +27,74 @@ READ_ALIKE = (
 
 
 class Metrics:
-    """What is counted; `text()` is what `/metrics` answers: of all processes, if `exchange` names several."""
+    """What is counted; `text()` is what `/metrics` answers: of all processes, if `exchange` names several.
+
+    What else runs in this process may put its own figures into `registry`.
+    """
 
     def __init__(self, exchange: Exchange | None = None) -> None:
         self._exchange = exchange
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.answers = Counter(
-            "pickapic_answers", "Answers stored, by kind", ["answer"], registry=self._registry
+            "pickapic_answers", "Answers stored, by kind", ["answer"], registry=self.registry
         )
-        self.duels = Counter("pickapic_duels", "Prompts accepted", registry=self._registry)
+        self.duels = Counter("pickapic_duels", "Prompts accepted", registry=self.registry)
         self.requests = Histogram(
             "pickapic_request_seconds",
             "Time to the first byte of an answer",
             ["method", "route", "status"],
             buckets=BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self.jobs = Gauge("pickapic_jobs", "Images to be made, by state", ["state"], registry=self._registry)
+        self.jobs = Gauge("pickapic_jobs", "Images to be made, by state", ["state"], registry=self.registry)
         self._oldest = Gauge(
-            "pickapic_oldest_job_seconds", "Age of the oldest image to be made", registry=self._registry
+            "pickapic_oldest_job_seconds", "Age of the oldest image to be made", registry=self.registry
         )
-        self._workers = Gauge("pickapic_workers", "Workers that are alive", registry=self._registry)
+        self._workers = Gauge("pickapic_workers", "Workers that are alive", registry=self.registry)
         self._benched = Gauge(
             "pickapic_generator_benched",
             "1 for a generator that is not drawn for now, because its provider fails",
             ["generator"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._recent_jobs = Gauge(
             "pickapic_recent_jobs",
             "Jobs that ended within five minutes",
             ["generator", "state"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._recent_seconds = Gauge(
             "pickapic_recent_job_seconds",
             "Seconds of making spent on the jobs that ended within five minutes",
             ["generator", "state"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self.store_errors = Counter(
             "pickapic_store_errors",
             "Times that the image store did not do what it was asked",
             ["operation"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self.scorer_images = Histogram(
             "pickapic_scorer_batch_images",
             "Images scored in one call of the scorer",
             buckets=IMAGE_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self.scorer_seconds = Histogram(
             "pickapic_scorer_call_seconds",
             "Time that one call of the scorer takes",
             buckets=BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self.scorer_wait = Histogram(
             "pickapic_scorer_wait_seconds",
             "Time that a request waits until its images are being scored",
             buckets=BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
         self.scorer_waiting = Gauge(
-            "pickapic_scorer_waiting_images", "Images that wait to be scored", registry=self._registry
+            "pickapic_scorer_waiting_images", "Images that wait to be scored", registry=self.registry
         )
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
 
@@ -125,7 +128,7 @@ class Metrics:
 
     def own_text(self) -> bytes:
         """Return the metrics of this process."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 def added(texts: Sequence[str]) -> bytes:

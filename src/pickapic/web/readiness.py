@@ -23,6 +23,7 @@ from pickapic.collect import condition, schema
 from pickapic.collect.condition import Condition
 from pickapic.collect.database import Database
 from pickapic.settings import Settings
+from pickapic.storage.failures import explain
 from pickapic.web.metrics import Metrics
 from pickapic.web.scoring import READY, Scoring
 
@@ -56,11 +57,15 @@ class Readiness:
 
 
 class Ready:
-    """Looks at the parts when asked, and remembers what it saw for a moment."""
+    """Looks at the parts when asked, and remembers what it saw for a moment.
+
+    `stopping` is set when the server begins to stop; from then on it is not ready.
+    """
 
     def __init__(
         self, settings: Settings, database: Database, store: ObjectStore, scoring: Scoring, metrics: Metrics
     ) -> None:
+        self.stopping = asyncio.Event()
         self._settings = settings
         self._database = database
         self._store = store
@@ -73,16 +78,11 @@ class Ready:
         self._condition: Condition | None = None
         self._probed = OK
         self._next_probe = 0.0
-        self._is_stopping = False
         self._log = structlog.get_logger("pickapic.web")
-
-    def stop(self) -> None:
-        """Say from now on that the server is stopping."""
-        self._is_stopping = True
 
     async def look(self) -> Readiness:
         """Return how the server is, at most SECONDS_KEPT ago."""
-        if self._is_stopping:
+        if self.stopping.is_set():
             return Readiness("stopping", {}, {})
         async with self._one:
             if self._readiness is None or time.monotonic() >= self._good_until:
@@ -137,8 +137,9 @@ class Ready:
                 await obstore.delete_async(self._store, path)
         except Exception as error:  # whatever it is, the answer is the same
             self._metrics.store_errors.labels("probe").inc()
-            self._log.warning("the image store does not do what it should", error=logs.told(error))
-            return type(error).__name__
+            found = explain(error, "be used")
+            self._log.warning("the image store does not do what it should", error=logs.told(found))
+            return found.words
         return OK if found == data else "what was written is not what is read"
 
 

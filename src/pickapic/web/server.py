@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
         if self._asked is not None:
             service = self._service
             if service is not None:
-                service.ready.stop()
+                service.ready.stopping.set()
             if time.monotonic() - self._asked >= self._settings.stop_delay_seconds:
                 self.should_exit = True
         if counter % TICKS_A_LOOK == 0:

@@ -22,6 +22,7 @@ from pickapic.collect.states import CORRUPTED, GOLD
 from pickapic.generate.corruption import spoil
 from pickapic.generate.encoding import encode, fit
 from pickapic.generate.generator import GenerationRequest, Generator, RefusedError, UnavailableError
+from pickapic.logs import told
 from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.storage import blobs
@@ -91,7 +92,8 @@ class Workbench:
         except RefusedError as error:
             return _without(job, REFUSED, str(error))
         except (UnavailableError, TimeoutError, ConnectionError) as error:
-            self._log.warning("a generator does not answer", generator=name, job=job.id, error=str(error))
+            # What a provider says may quote the prompt: the job's row has it, for admins.
+            self._log.warning("a generator does not answer", generator=name, job=job.id, error=told(error))
             return _without(job, UNAVAILABLE, str(error) or type(error).__name__)
         except Exception as error:  # a generator may raise anything; the job says what, the worker goes on
             self._log.warning("a generator failed", generator=name, job=job.id, exc_info=error)

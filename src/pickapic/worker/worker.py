@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -52,7 +52,8 @@ def beside_database(settings: Settings, database: Database, store: ObjectStore) 
 class Worker:
     """Makes images until it is told to stop.
 
-    `tallies` counts what became of jobs, by generator and outcome; `leases_lost` those that were taken away.
+    `tallies` counts what became of jobs, by generator and outcome; `seconds` what was spent on them, by generator;
+    `leases_lost` those that were taken away; `store_errors` the times that the image store did not answer.
 
     Raises InputError where the image classifier of the settings cannot be loaded.
     """
@@ -60,7 +61,9 @@ class Worker:
     def __init__(self, settings: Settings, depot: Depot, name: str) -> None:
         self.name = name
         self.tallies: Counter[tuple[str, str]] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.leases_lost = 0
+        self.store_errors = 0
         self._settings = settings
         self._depot = depot
         self._inspector = open_inspector(settings)
@@ -160,7 +163,9 @@ class Worker:
         for result in results:
             job = self._held.pop(result.job_id, None)
             if job is not None:
-                self.tallies[job.order.generator or job.order.kind, result.outcome] += 1
+                name = job.order.generator or job.order.kind
+                self.tallies[name, result.outcome] += 1
+                self.seconds[name] += result.seconds
         for job in jobs:
             self._held[job.id] = job
             self._lane_of.get(job.order.generator, self._lanes[0]).waiting.append(job)
@@ -244,6 +249,7 @@ class Worker:
                 result = await call()
             except AwayError as error:
                 tries += 1
+                self.store_errors += 1
                 pause = self._store_trouble.failed(error, tries)
                 await _wait(self._giving_up, pause)
                 if self._giving_up.is_set():
