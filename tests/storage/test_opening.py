@@ -5,9 +5,11 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import obstore
 import pytest
 from gcs_server import BUCKET, GcsServer
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
+from structlog.testing import capture_logs
 
 from pickapic.records import InputError
 from pickapic.storage import health, opening
@@ -84,12 +86,31 @@ def test_folders(tmp_path):
         open_store(str(tmp_path / "file" / "images"))
 
 
-def test_a_good_store_has_no_trouble(store):
+def test_a_good_store_has_no_trouble_and_keeps_no_probe(store):
     async def play():
-        await health.try_everything(store)
         assert await health.trouble(store) is None
+        await health.check_at_start(store)
 
     asyncio.run(play())
+    assert [found for part in obstore.list(store) for found in part] == []
+
+
+def test_a_server_does_not_begin_with_a_bucket_that_is_not_there(servers, monkeypatch):
+    bucket = servers.bucket("moto")
+    give(bucket.environment, monkeypatch)
+    with pytest.raises(InputError, match=r"the bucket does not exist \(NoSuchBucket\)"):
+        asyncio.run(health.check_at_start(open_store(bucket.url(bucket="nothere"))))
+
+
+def test_a_server_begins_with_a_bucket_that_is_away_for_now(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(health, "START_SECONDS", 0.3)
+    with Answering(200, seconds=60) as server:
+        store = open_store(f"s3://bucket?endpoint={server.url}")
+        with capture_logs() as logs:
+            asyncio.run(health.check_at_start(store))
+    assert [line["event"] for line in logs] == ["the image store does not answer yet"]
 
 
 def trouble(url: str) -> StoreError:
@@ -188,7 +209,8 @@ def test_azure_is_asked_with_its_account_and_key(monkeypatch):
         found = trouble(f"az://photos/a?account=me&endpoint={server.url}")
     assert found.kind == "missing"
     method, path, authorization = server.asked[0]
-    assert (method, path) == ("GET", "/photos/a/readiness-probe")
+    assert method == "PUT"
+    assert path.startswith("/photos/a/probes/")
     assert authorization.startswith("SharedKey me:")
 
 

@@ -33,23 +33,25 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 _WORDS: dict[Kind, str] = {
     "missing": "the bucket does not exist",
     "rejected": "the key is missing, wrong or expired",
-    "forbidden": "the key is known, but may not do that",
+    "forbidden": "that is not permitted",
     "full": "there is no room left",
     "away": "it does not answer as it should",
 }
 _REASONS = (
     re.compile(r"<Code>([^<]{1,80})</Code>"),
     re.compile(r"status code: ([0-9]{3} [A-Za-z ]{0,40})"),
+    re.compile(r"HTTP error: ([^\n]{1,200})"),
 )
 REASON_LENGTH = 200
 
 
 class StoreError(OSError):
-    """The image store could not do what was asked; `kind` says why, `lasting` whether waiting is of no use."""
+    """The image store could not do what was asked; `kind` says why, `words` too, without naming anything."""
 
     def __init__(self, doing: str, kind: Kind, reason: str) -> None:
         super().__init__(f"the image store cannot {doing}: {_WORDS[kind]} ({reason})")
         self.kind: Kind = kind
+        self.words = _WORDS[kind]
 
     @property
     def lasting(self) -> bool:

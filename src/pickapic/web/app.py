@@ -19,6 +19,7 @@ from pickapic.collect.quality import policy_from
 from pickapic.logs import Log
 from pickapic.settings import Settings, secret_key
 from pickapic.storage import blobs
+from pickapic.storage.health import check_at_start
 from pickapic.web import errors
 from pickapic.web.agreement import load_terms
 from pickapic.web.arrivals import Arrivals
@@ -173,6 +174,7 @@ async def _open(settings: Settings, metrics: Metrics) -> AsyncGenerator[Service]
         await schema.upgrade_if_empty(database)
         scoring.warm_up()
         store = blobs.open_store(settings.images_url)
+        await check_at_start(store)
         yield Service(
             settings=settings,
             database=database,

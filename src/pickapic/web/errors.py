@@ -23,6 +23,7 @@ from pickapic.collect.refusals import (
     RefusalError,
 )
 from pickapic.records import InputError
+from pickapic.storage.failures import StoreError
 from pickapic.web.languages import Language, language_of
 from pickapic.web.routes.pages import error_page
 from pickapic.web.service import SignInError
@@ -75,6 +76,7 @@ def install(app: FastAPI) -> None:
         HTTPException: _http,
         OperationalError: _database,
         InterfaceError: _database,
+        StoreError: _store,
         Exception: _internal,
     }
     for kind, handler in handlers.items():
@@ -132,6 +134,12 @@ async def _database(request: Request, error: Exception) -> Response:
     structlog.get_logger("pickapic.web").error("database", error=str(error))
     message = language_of(request).text("The database does not answer; try again.")
     return answer(request, 503, "busy", message, {"Retry-After": "1"})
+
+
+async def _store(request: Request, error: Exception) -> Response:
+    structlog.get_logger("pickapic.web").error("the image store", error=str(error))
+    message = language_of(request).text("The image store does not answer; try again.")
+    return answer(request, 503, "busy", message, {"Retry-After": "2"})
 
 
 async def _internal(request: Request, error: Exception) -> Response:
