@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from pickapic.cli import output
+from pickapic.cli.files import ShardSize, writing
 
 
 class Kind(StrEnum):
@@ -46,12 +47,14 @@ def convert(
     on_error: Annotated[
         Trouble, typer.Option(help="At an image that is missing or broken: stop, or leave its pairs out.")
     ] = Trouble.FAIL,
+    shard_size: ShardSize = cast(int, "500MB"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset at OUT.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Convert the annotations of HPDv2, HPDv3 or ImageRewardDB to a dataset with the columns of Pick-a-Pic.
 
-    Rankings become their pairs, with ties where ranks are equal.
+    Rankings become their pairs, with ties where ranks are equal. A run that was stopped goes on when it is started
+    again.
 
     Example: `pickapic dataset convert imagerewarddb metadata-test.parquet --images ImageRewardDB --out imagereward`
     """
@@ -62,8 +65,16 @@ def convert(
     given = source(kind.value, file, images, Reading(annotators, tuple(ignore or ())))
     with output.progress("reading rankings") as advance:
         found = survey(given, skip_bad_images=on_error is Trouble.SKIP, on_progress=advance)
-    with output.progress("writing pairs", found.pairs) as advance:
-        manifest = write(given, out, found, split=split, overwrite=overwrite, on_progress=advance)
+    with writing(out), output.progress("writing pairs", found.pairs) as advance:
+        manifest = write(
+            given,
+            out,
+            found,
+            split=split,
+            shard_bytes=shard_size,
+            overwrite=overwrite,
+            on_progress=advance,
+        )
     rows = {name: manifest.rows(name) for name in manifest.splits}
     if json:
         left_out = manifest.left_out

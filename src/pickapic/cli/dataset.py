@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from pickapic.cli import output
 from pickapic.cli.convert import convert
+from pickapic.cli.copy import copy
 from pickapic.cli.dpo import export_dpo
+from pickapic.cli.files import ShardSize, writing
 from pickapic.cli.overlap import overlap
 from pickapic.cli.shards import shards
 
@@ -24,6 +26,7 @@ dataset.command("shards")(shards)
 dataset.command("export-dpo")(export_dpo)
 dataset.command("overlap")(overlap)
 dataset.command("convert")(convert)
+dataset.command("copy")(copy)
 
 
 @dataset.command("check")
@@ -105,20 +108,35 @@ def split_(
     user_disjoint: Annotated[
         bool, typer.Option("--user-disjoint", help="No person in two splits; drops the rows between.")
     ] = False,
+    images: Annotated[bool, typer.Option(help="Write the images too.")] = True,
+    shard_size: ShardSize = cast(int, "500MB"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset at OUT.")] = False,
     json: Json = False,
 ) -> None:
     """Divide a dataset by the paper's rule into train, validation, test and their _unique splits.
 
-    Each held-out prompt was created by a different person; none of them is in another split.
+    Each held-out prompt was created by a different person; none of them is in another split. A run that was stopped
+    goes on when it is started again.
 
     Example: `pickapic dataset split picks picks-split --prompts 200`
     """
     from pickapic.dataset.divide import divide
-    from pickapic.dataset.read import row_counts
+    from pickapic.dataset.read import REPEATED, row_counts
 
-    with output.progress("writing splits", sum(row_counts(path).values())) as advance:
-        manifest = divide(path, out, prompts, seed, user_disjoint, overwrite=overwrite, on_progress=advance)
+    counts = row_counts(path)
+    total = sum(rows for name, rows in counts.items() if name not in REPEATED) or sum(counts.values())
+    with writing(out), output.progress("writing splits", total) as advance:
+        manifest = divide(
+            path,
+            out,
+            prompts,
+            seed,
+            user_disjoint,
+            images=images,
+            shard_bytes=shard_size,
+            overwrite=overwrite,
+            on_progress=advance,
+        )
     rows = {name: manifest.rows(name) for name in manifest.splits}
     if json:
         output.show_json({"folder": out, "rows": rows, "fingerprint": manifest.fingerprint})

@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from pickapic.dataset.foreign import FORMATS, Format, Ranking, Reading
+from pickapic.dataset.journal import Plan
 from pickapic.dataset.manifest import About, LeftOut, Manifest, file_sha256
 from pickapic.dataset.schema import SCHEMA, SCHEMA_NO_IMAGES, SPLITS, TIE, TRAIN
-from pickapic.dataset.write import DatasetWriter
+from pickapic.dataset.write import SHARD_BYTES, DatasetWriter
 from pickapic.model.picture import MAX_PIXELS, open_encoded, read_encoded, read_header
 from pickapic.plugins import nearest
 from pickapic.records import InputError
@@ -124,10 +125,13 @@ def convert(
     surveyed: Survey,
     *,
     split: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
     overwrite: bool = False,
     on_progress: Advance | None = None,
 ) -> Manifest:
-    """Write the pairs as the dataset folder `out`, row by row; all of it or nothing.
+    """Write the pairs as the dataset folder `out`, row by row; it gets its name when it is complete.
+
+    A run that was stopped is taken up by the next of the same file and choices, as long as the images stay the same.
 
     A ranking of n images becomes its n(n - 1)/2 pairs, ties where ranks are equal. Which image is image 0 is
     drawn from the content of the pair (the files put the better one first, or do not say what was on the left).
@@ -139,6 +143,7 @@ def convert(
         out: folder to write.
         surveyed: what `survey` found in `given`.
         split: name of the only split; from the file's name by default (`metadata-test.parquet`: test).
+        shard_bytes: a new file is begun when one has so many bytes.
         overwrite: replace a dataset at `out`.
         on_progress: is told how many more pairs are written.
 
@@ -147,8 +152,21 @@ def convert(
     """
     name = split or split_of(given.path)
     rows = _Rows(given.images is not None)
-    with DatasetWriter(out, _about(given), images=rows.images, overwrite=overwrite) as writer:
-        for ranking, pairs in itertools.groupby(_pairs(given, surveyed), key=lambda pair: pair.ranking):
+    advance = on_progress or (lambda pairs: None)
+    digest = file_sha256(given.path)
+    with DatasetWriter(
+        out,
+        _about(given),
+        images=rows.images,
+        shard_bytes=shard_bytes,
+        overwrite=overwrite,
+        plan=_plan(given, surveyed, digest),
+        splits=(name,),
+    ) as writer:
+        first = surveyed.pairs if writer.is_finished else writer.kept(name)
+        advance(first)
+        rest = itertools.islice(_pairs(given, surveyed), first, None) if first < surveyed.pairs else ()
+        for ranking, pairs in itertools.groupby(rest, key=lambda pair: pair.ranking):
             pictures: dict[int, bytes] = {}
             for pair in pairs:
                 if given.images is not None:
@@ -156,11 +174,29 @@ def convert(
                         pictures[side] = _picture(given.images, ranking.images[side], ranking.where)
                 rows.add(pair, surveyed.examples[ranking.prompt], pictures)
                 if len(rows) >= ROWS_AT_ONCE:
-                    writer.add(name, rows.table())
-                if on_progress is not None:
-                    on_progress(1)
-        writer.add(name, rows.table())
-        return writer.finish(surveyed.left_out, (("source_sha256", file_sha256(given.path)),))
+                    first = _hand_over(rows, writer, name, first)
+                advance(1)
+        _hand_over(rows, writer, name, first)
+        return writer.finish(surveyed.left_out, (("source_sha256", digest),))
+
+
+def _plan(given: Source, surveyed: Survey, digest: str) -> Plan:
+    bad = hashlib.sha256("\0".join(sorted(surveyed.bad_images)).encode("utf-8", "surrogatepass")).hexdigest()
+    return Plan.of(
+        f"convert {given.format.title}",
+        annotations=digest,
+        images=None if given.images is None else given.images.absolute(),
+        without=bad,
+        reading=given.reading,
+    )
+
+
+def _hand_over(rows: _Rows, writer: DatasetWriter, split: str, first: int) -> int:
+    """Give the writer the rows that wait, and return the number of the next."""
+    table = rows.table()
+    if table.num_rows:
+        writer.add(split, table, first)
+    return first + table.num_rows
 
 
 def split_of(path: Path) -> str:
