@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, literal, literal_column, select, union_all
 
 from pickapic.collect import generator_states, jobs, places, reports
+from pickapic.collect.plans import plan_for_values
 from pickapic.collect.tables import images, prompt_reviews, risks, rounds, users
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import GeneratorChoice
@@ -78,6 +79,7 @@ class GeneratorFigures:
 
 def live(connection: Connection, doubtful: float, now: datetime) -> Live:
     """Return the numbers of this moment; `doubtful` is the risk from which a user is to be looked at."""
+    plan_for_values(connection)
     answered = rounds.c.state == "answered"
     depths = jobs.depths(connection)
     picked = select(func.count(), func.count(rounds.c.user_id.distinct()))
@@ -119,6 +121,7 @@ def generator_figures(
     connection: Connection, choices: Sequence[GeneratorChoice], now: datetime
 ) -> list[GeneratorFigures]:
     """Return every generator of the settings with what became of its images."""
+    plan_for_values(connection)
     made = {
         row.generator: row
         for row in connection.execute(

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, select, update
+from sqlalchemy import Column, Connection, func, literal_column, select, update
 
 from pickapic.collect import jobs as queue
+from pickapic.collect.plans import plan_for_values
 from pickapic.collect.tables import duels, images, jobs, rounds, users
+
+# As text and not as a parameter, so that the partial index serves it.
+_is_dead = jobs.c.state == literal_column("'dead'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +77,14 @@ def dead_jobs(connection: Connection, limit: int = 100) -> list[DeadJob]:
         jobs.c.finished_at,
         jobs.c.error,
     )
-    rows = connection.execute(
-        select(*columns).where(jobs.c.state == queue.DEAD).order_by(jobs.c.id.desc()).limit(limit)
-    )
+    plan_for_values(connection)
+    rows = connection.execute(select(*columns).where(_is_dead).order_by(jobs.c.id.desc()).limit(limit))
     return [DeadJob(*row) for row in rows]
 
 
 def retry(connection: Connection, now: datetime, ids: Sequence[int] | None = None) -> int:
     """Queue given-up jobs again (all, or `ids`) as if new, where their duel is still open; return how many."""
-    chosen = jobs.c.state == queue.DEAD
+    chosen = _is_dead
     if ids is not None:
         chosen &= jobs.c.id.in_(ids)
     still_open = select(duels.c.id).where(duels.c.state == "open").scalar_subquery()

@@ -24,11 +24,13 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pickapic.collect.counting import ACTIVE, BANNED, EXCLUDED, TRUSTED, VISITOR
 from pickapic.collect.database import Database
+from pickapic.collect.plans import plan_for_values
 from pickapic.collect.quality.answers import Answers, sides
 from pickapic.collect.quality.norms import STAGES, Kind, Norms, fit
 from pickapic.collect.quality.policy import Policy, fingerprint
@@ -77,6 +79,7 @@ def norms(connection: Connection, policy: Policy) -> Norms:
 
     Only doubts by this policy count: what another one thought may be just what was wrong with it.
     """
+    plan_for_values(connection)
     doubted = (
         select(users.c.id)
         .join(risks, risks.c.user_id == users.c.id, isouter=True)
@@ -132,6 +135,7 @@ def due(
 
     With `since`, only people with an answer or a shared mark from then on are considered, which is quick.
     """
+    plan_for_values(connection)
     answered = exists().where(rounds.c.user_id == users.c.id, rounds.c.state == "answered")
     anew = exists().where(rounds.c.user_id == users.c.id, rounds.c.picked_at > risks.c.computed_at)
     mine, other = marks.alias("mine"), marks.alias("other")
@@ -154,9 +158,13 @@ def due(
         .order_by(risks.c.computed_at.is_not(None), risks.c.computed_at, users.c.id)
     )
     if since is not None:
+        # Few; named one by one, so that nothing is asked about all the others.
         active = select(rounds.c.user_id).where(rounds.c.picked_at > since)
         shared = select(mine.c.user_id).join(other, same_mark).where(other.c.last_at > since)
-        query = query.where(or_(users.c.id.in_(active), users.c.id.in_(shared)))
+        people = connection.execute(union(active, shared)).scalars().all()
+        if not people:
+            return []
+        query = query.where(users.c.id.in_(people))
     return list(connection.execute(query if limit is None else query.limit(limit)).scalars())
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from pickapic.collect.counting import BANNED, EXCLUDED, VISITOR, doubted, standing_picks
+from pickapic.collect.plans import plan_for_values
 from pickapic.collect.quality import Policy
 from pickapic.collect.tables import duels, images, rounds, users
 
@@ -58,6 +59,7 @@ def count(connection: Connection, before: Ledger | None, policy: Policy | None, 
 
     Answers that were deleted since are noticed only without `before`.
     """
+    plan_for_values(connection)
     until = now - SETTLED_AFTER
     left_out = (
         frozenset(row.id for row in connection.execute(_left_out(policy))) if policy else frozenset[int]()
