@@ -290,10 +290,10 @@ class Worker:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        # What is neither ready nor held goes back to the queue.
-        self._held = {
-            result.job_id: self._held[result.job_id] for result in self._ready if result.job_id in self._held
-        }
+        ready = {result.job_id for result in self._ready}
+        self._ready += [
+            Result(job.id, job.attempts, UNMADE) for job in self._held.values() if job.id not in ready
+        ]
         end = max(end, time.monotonic() + LAST_TURN_SECONDS)
         tries = 0
         while True:
