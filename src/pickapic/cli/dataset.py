@@ -32,7 +32,7 @@ dataset.command("copy")(copy)
 @dataset.command("check")
 def check(
     path: Dataset,
-    images: Annotated[bool, typer.Option(help="Look at the image bytes too.")] = True,
+    images: Annotated[bool, typer.Option(help="Look at the bytes of images and files too.")] = True,
     json: Json = False,
 ) -> None:
     """Check every row, the splits and the files of a dataset; leave with 1 if anything is wrong.

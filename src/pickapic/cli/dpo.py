@@ -33,7 +33,7 @@ def export_dpo(
     from pickapic.dataset.dpo import export_dpo as export
     from pickapic.dataset.read import row_counts
 
-    with output.progress("writing picks", row_counts(path).get(split), unit="rows") as advance:
+    with output.progress("writing picks", row_counts(path, split)[split], unit="rows") as advance:
         done = export(path, out, split, cast(Layout, layout), on_progress=advance)
     if json:
         output.show_json(done)

@@ -67,10 +67,15 @@ def ratings(
 
     Examples: `pickapic ratings picks --win-rates` or `pickapic ratings picks --method davidson --weights pairs --json`
     """
-    from pickapic.dataset.read import read
+    from pickapic.dataset.clean import judged
+    from pickapic.dataset.read import column_names, read
     from pickapic.ratings import comparisons, standings
 
-    table = read(path, ["model_0", "model_1", "label_0"], split)
+    marked = ["has_label"] if "has_label" in column_names(path, split) else []
+    whole = read(path, ["model_0", "model_1", "label_0", *marked], split)
+    table = judged(whole)
+    if table.num_rows < whole.num_rows:
+        output.say(f"left out: {whole.num_rows - table.num_rows:,} rows without a judgement")
     rows = (table["model_0"], table["model_1"], table["label_0"].to_numpy())
     tally = comparisons(*rows).tally()
     tally.require_decided()

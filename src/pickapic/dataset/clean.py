@@ -60,6 +60,21 @@ def clean(
     return Cleaned(with_example_counts(kept), tuple(left_out))
 
 
+def judged(table: pa.Table) -> pa.Table:
+    """Return the rows that hold a judgement: `has_label` is true, where there is such a column, and `label_0` is there.
+
+    A label of another value than 0, 0.5 and 1, and NaN, stays: it is a fault, not a missing judgement.
+
+    Raises:
+        InputError: there is no `label_0`.
+    """
+    require_columns(table, ("label_0",), "telling judged rows")
+    there = pl.Series(table["label_0"]).is_not_null()
+    if "has_label" in table.column_names:
+        there &= pl.Series(table["has_label"]).fill_null(False)
+    return table.filter(there.to_arrow())
+
+
 def with_example_counts(table: pa.Table) -> pa.Table:
     """Return `table` with `num_example_per_prompt` = its number of rows with the row's prompt."""
     name = "num_example_per_prompt"

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pickapic.dataset.manifest import MANIFEST, load
-from pickapic.dataset.read import batches, column_names, locate
+from pickapic.dataset.read import batches, column_names
 from pickapic.dataset.schema import IMAGE_COLUMNS, SCHEMA, TRAIN
 from pickapic.records import InputError
 
@@ -83,7 +83,7 @@ def export_dpo(
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}: choose {' or '.join(LAYOUTS)}")
-    present = column_names(source)
+    present = column_names(source, split)
     missing = [name for name in NEEDED if name not in present]
     if missing:
         raise InputError(f"{source} has no column {', '.join(missing)}: DPO needs {', '.join(NEEDED)}")
@@ -93,7 +93,6 @@ def export_dpo(
         schema = CHOSEN_SCHEMA
     else:
         schema = pa.schema([SCHEMA.field(name) for name in columns])
-    locate(source).split_files(split)
     ties = unlabelled = without_image = rows = 0
     with _Folder(Path(out), split, schema, file_bytes) as folder:
         for table in _rows(source, columns, split):

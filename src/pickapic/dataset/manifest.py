@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pickapic.records import InputError
 
 MANIFEST = "manifest.json"
@@ -112,10 +115,14 @@ def load(folder: Path) -> Manifest:
         raise InputError(f"{folder / MANIFEST} is damaged: {error}") from error
 
 
-def damage(folder: Path) -> list[str]:
-    """Return what is wrong with the files that the manifest names: missing, cut short or changed."""
+def damage(folder: Path, *, contents: bool = True) -> list[str]:
+    """Return what is wrong with a folder's files: missing, cut short, changed, or not named by the manifest.
+
+    Without `contents` they are not read: sizes and numbers of rows are compared, but not SHA-256.
+    """
     faults: list[str] = []
-    for shard in load(folder).shards:
+    shards = load(folder).shards
+    for shard in shards:
         path = folder / shard.path
         if not path.is_file():
             faults.append(f"{shard.path} is missing")
@@ -123,9 +130,24 @@ def damage(folder: Path) -> list[str]:
             faults.append(
                 f"{shard.path} has {path.stat().st_size:,} bytes, the manifest says {shard.bytes:,}"
             )
-        elif file_sha256(path) != shard.sha256:
+        elif contents and file_sha256(path) != shard.sha256:
             faults.append(f"{shard.path} has changed since it was written (SHA-256 differs)")
+        elif not contents and _rows(path) not in (None, shard.rows):
+            faults.append(f"{shard.path} has {_rows(path):,} rows, the manifest says {shard.rows:,}")
+    named = {shard.path for shard in shards}
+    for path in sorted(folder.rglob("*.parquet")):
+        inside = path.relative_to(folder)
+        if inside.as_posix() not in named and not any(part.startswith((".", "_")) for part in inside.parts):
+            faults.append(f"{inside.as_posix()} is not named by the manifest, but is read with the others")
     return faults
+
+
+def _rows(path: Path) -> int | None:
+    """Return the number of rows; None for a file that is not Parquet, which whoever reads it will say."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowInvalid, OSError):
+        return None
 
 
 def file_sha256(path: Path) -> str:

@@ -84,7 +84,7 @@ def sketch(
     Raises:
         InputError: there is no such set or split, or it has none of the columns that could be compared.
     """
-    present = column_names(path_or_hub_id)
+    present = column_names(path_or_hub_id, split)
     kinds = {kind: columns for kind, columns in COLUMNS.items() if set(columns) <= set(present)}
     if not kinds:
         wanted = ", ".join(column for columns in COLUMNS.values() for column in columns)

@@ -33,7 +33,8 @@ def verify(
 
     Looks at the values of every row, at rows that occur twice, at prompts shared by splits, at `_unique`
     splits that are not unique, at images that are neither JPEG nor PNG (unless `images` is false), and at the
-    files of the manifest, if there is one.
+    files of the manifest, if there is one. Without `images` no image byte is read: of the files only sizes and numbers
+    of rows are compared then.
 
     Raises:
         InputError: there is no dataset there.
@@ -42,12 +43,14 @@ def verify(
     faults: list[str] = []
     if isinstance(path_or_hub_id, Path) or Path(path_or_hub_id).is_dir():
         folder = Path(path_or_hub_id)
-        faults += damage(folder) if (folder / MANIFEST).is_file() else []
-    present = column_names(path_or_hub_id)
-    columns = [name for name in SCHEMA.names if name in present and (images or name not in IMAGE_COLUMNS)]
-    wants_images = images and any(name in present for name in IMAGE_COLUMNS)
+        faults += damage(folder, contents=images) if (folder / MANIFEST).is_file() else []
     for split in source.files:
         try:
+            present = column_names(path_or_hub_id, split)
+            columns = [
+                name for name in SCHEMA.names if name in present and (images or name not in IMAGE_COLUMNS)
+            ]
+            wants_images = images and any(name in present for name in IMAGE_COLUMNS)
             found = _rows(path_or_hub_id, split, columns, wants_images, on_progress)
         except (InputError, OSError) as error:
             faults.append(f"split {split}: {error}")

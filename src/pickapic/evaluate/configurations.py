@@ -64,7 +64,7 @@ def configurations(
     models = [_names(rows, column) for column in ("model_0", "model_1")]
     if side_table is not None:
         found = _from_side_table(rows, models, side_table, edges)
-    elif all(name in column_names(rows.dataset) for name in GUIDANCE):
+    elif all(name in column_names(rows.dataset, rows.split) for name in GUIDANCE):
         read_again = read(rows.dataset, GUIDANCE, rows.split).filter(pa.array(rows.judged))
         scales = [read_again[name].to_numpy().astype(np.float64) for name in GUIDANCE]
         parts = [binned(*pair, edges) for pair in zip(models, scales, strict=True)]

@@ -75,7 +75,7 @@ def read_held_out(dataset: str, split: str | None, columns: Sequence[str] | None
     Raises:
         InputError: nothing of that name, no such split or column, or no judged row in it.
     """
-    present = column_names(dataset)
+    present = column_names(dataset, split)
     wanted = columns or [*_NEEDED, *(name for name in (*_WANTED, "has_label") if name in present)]
     table = read(dataset, wanted, split)
     judged = np.ones(table.num_rows, np.bool_)

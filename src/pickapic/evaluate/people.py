@@ -98,7 +98,7 @@ def measure(
     Raises:
         InputError: the data cannot be read, a column is missing, or no figure at all could be measured.
     """
-    wanted = (*habits.COLUMNS, *(["has_label"] if "has_label" in column_names(dataset) else []))
+    wanted = (*habits.COLUMNS, *(["has_label"] if "has_label" in column_names(dataset, split) else []))
     held_out = read_held_out(dataset, split, wanted)
     table = _once(held_out.table)
     missing: list[str] = []
