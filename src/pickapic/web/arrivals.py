@@ -20,7 +20,8 @@ from pickapic.web.service import Service, now
 
 SECONDS_BETWEEN_LOOKS = 0.04
 SECONDS_AFTER_ERROR = 1.0
-# Likewise whether the worker is still there, and its token good.
+LONGEST_SWEEP = 15.0
+# How often it is looked whether a worker that waits is still there, and its token good.
 SECONDS_BETWEEN_CHECKS = 0.5
 
 
@@ -69,7 +70,7 @@ class Arrivals:
         """Queue again what silent workers hold, if that was not done lately."""
         if time.monotonic() >= self._next_sweep:
             settings = self._service.settings
-            self._next_sweep = time.monotonic() + settings.lease_seconds / 4
+            self._next_sweep = time.monotonic() + min(LONGEST_SWEEP, settings.lease_seconds / 4)
             await self._service.database.write(handover.sweep, settings, now())
 
     async def run(self) -> None:

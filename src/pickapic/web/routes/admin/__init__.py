@@ -12,10 +12,11 @@ from pickapic.web.routes.admin import (
     reports,
     reviews,
     users,
+    workers,
 )
 
 router = APIRouter(include_in_schema=False)
-for _part in (overview, users, reports, reviews, gold, generators, jobs, exports, decisions):
+for _part in (overview, users, reports, reviews, gold, generators, jobs, workers, exports, decisions):
     router.include_router(_part.router)
 
 __all__ = ["router"]
