@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pickapic.dataset.read import column_names, fingerprint_of, locate, read
+from pickapic.dataset.read import batches, column_names, fingerprint_of, locate, read
 from pickapic.dataset.schema import IMAGE_COLUMNS
 from pickapic.dataset.shards import ShardsManifest, SquareFormat
 from pickapic.model.preprocess import ImageTransform
@@ -44,6 +44,29 @@ class ShardPlan:
     def squares(self) -> SquareFormat:
         """The squares that are written."""
         return SquareFormat.of(self.transform)
+
+    def where(self, place: int) -> str:
+        """Return dataset, column and row of a place, as errors name it."""
+        split, row, side = self._at(place)
+        return f"{self.data} {split}: column jpg_{side}, row {row:,}"
+
+    def within(self, place: int) -> str:
+        """Return split, column and row of a place."""
+        split, row, side = self._at(place)
+        return f"{split}, column jpg_{side}, row {row:,}"
+
+    def uid(self, place: int) -> str:
+        """Return the uid that stands at a place; its row is read for it."""
+        split, row, side = self._at(place)
+        return str(next(batches(self.data, [UIDS[side]], split, 1, row)).column(0)[0].as_py())
+
+    def _at(self, place: int) -> tuple[str, int, int]:
+        row, side = divmod(place, 2)
+        for split, numbers in self.numbers.items():
+            if row < len(numbers):
+                return split, row, side
+            row -= len(numbers)
+        raise IndexError(place)
 
     def matches(self, manifest: ShardsManifest) -> bool:
         """Tell whether these are the shards that the plan would write."""

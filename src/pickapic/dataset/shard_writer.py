@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pickapic.dataset.manifest import file_sha256
 from pickapic.dataset.read import batches, column_names
-from pickapic.dataset.schema import IMAGE_COLUMNS
-from pickapic.dataset.shard_plan import UIDS, ShardPlan
+from pickapic.dataset.shard_file import FILE_BYTES, PARTIAL, Layout, WrittenFile, on_the_disk, write_pictures
+from pickapic.dataset.shard_plan import ShardPlan
 from pickapic.dataset.shards import (
     DIGEST_BYTES,
     MANIFEST,
@@ -32,16 +28,13 @@ from pickapic.dataset.shards import (
     ShardFile,
     Shards,
     ShardsManifest,
-    picture_schema,
 )
-from pickapic.model.preprocess import ImageTransform
 from pickapic.records import InputError
 
-FILE_BYTES = 512 * 2**20
-BLOCK_BYTES = 16 * 2**20
-_ROWS_AT_ONCE = 64
+Engine = Callable[[Layout, Path, Sequence[int]], Iterator[WrittenFile]]
+"""Writes the files of these numbers to a folder, and yields them in their order."""
+
 _TABLE_ROWS = 65_536
-_AHEAD = 8
 _PROGRESS = ".progress"
 _PLAN = "plan.json"
 _LOCK = "lock"
@@ -64,9 +57,7 @@ class ShardWriter:
         """Pictures that were written before."""
         self._progress = self.folder / _PROGRESS
         self._overwrite = overwrite
-        square = plan.squares.square_bytes
-        self._block = max(1, min(BLOCK_BYTES, file_bytes) // square)
-        self._file_pictures = self._block * max(1, file_bytes // (self._block * square))
+        self._layout = Layout.of(plan, file_bytes)
         self._files: list[ShardFile] = []
         self._is_finished = False
         self._lock = -1
@@ -92,6 +83,7 @@ class ShardWriter:
         if _read(self._progress / _PLAN) != self._identity():
             self._forget()
             _put(self._progress / _PLAN, self._identity())
+        self._sweep()
         self._files = list(self._whole_files())
         self.kept = sum(file.rows for file in self._files)
         return self
@@ -104,13 +96,17 @@ class ShardWriter:
             self._lock = -1
 
     def fill(
-        self, threads: int | None = None, on_progress: Callable[[int], None] | None = None
+        self,
+        threads: int | None = None,
+        on_progress: Callable[[int], None] | None = None,
+        engine: Engine | None = None,
     ) -> ShardsManifest:
         """Decode and write the pictures that are left, then the rows, then the manifest; give the folder its name.
 
         Args:
             threads: that decode; None: one a processor.
             on_progress: is told how many more pictures are written.
+            engine: where the files of pictures are written; default: in this process.
 
         Raises:
             InputError: an image cannot be decoded (the column and row are named), or two different images have the
@@ -118,7 +114,7 @@ class ShardWriter:
         """
         if self._is_finished:
             return Shards(self.out).manifest
-        self._write_pictures(threads or os.cpu_count() or 1, on_progress)
+        self._write_pictures(threads or os.cpu_count() or 1, on_progress, engine)
         rows = [self._write_rows(split) for split in self.plan.numbers]
         plan = self.plan
         manifest = ShardsManifest(
@@ -128,75 +124,45 @@ class ShardWriter:
         self._put_in_place()
         return manifest
 
-    def _write_pictures(self, threads: int, on_progress: Callable[[int], None] | None) -> None:
-        files, done = self._files, self.kept
+    def _write_pictures(
+        self, threads: int, on_progress: Callable[[int], None] | None, engine: Engine | None
+    ) -> None:
+        done = 0
+        numbers = np.concatenate([pair.ravel() for pair in self.plan.numbers.values()])
         digests = np.zeros((self.plan.pictures, DIGEST_BYTES), np.uint8)
-        for file, start in zip(files, np.cumsum([0, *(file.rows for file in files)]), strict=False):
-            digests[start : start + file.rows] = _digests(self.folder / file.path)
-        block = _Block(self._block, self.plan.squares.square_bytes)
-        schema = picture_schema(self.plan.squares.square_bytes)
-        pictures = self._prepared(threads, done, digests)
-        following = next(pictures, None)
-        while following is not None:
-            name = f"pictures-{len(files):05d}.arrow"
-            with pa.OSFile(str(self.folder / name), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-                written = 0
-                while following is not None and written < self._file_pictures:
-                    block.add(following)
-                    written += 1
-                    following = next(pictures, None)
-                    if block.is_full or following is None or written == self._file_pictures:
-                        writer.write_batch(block.take(schema))
-                    if on_progress is not None:
-                        on_progress(1)
-            files.append(self._finish(name, None, written))
-
-    def _prepared(self, threads: int, done: int, digests: NDArray[np.uint8]) -> Iterator[_Prepared]:
-        """Yield the pictures from number `done` on, decoded; compare every other occurrence with the first."""
-        coming: deque[_Coming] = deque()
-        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-            try:
-                for occurrence in self._occurrences(done):
-                    is_new = occurrence.number >= done
-                    done = max(done, occurrence.number + 1)
-                    work = pool.submit(_prepare, self.plan.transform if is_new else None, occurrence.data)
-                    coming.append(_Coming(occurrence.number, occurrence.uid, occurrence.where, is_new, work))
-                    if len(coming) >= _AHEAD * threads:
-                        yield from self._checked(coming.popleft(), digests)
-                while coming:
-                    yield from self._checked(coming.popleft(), digests)
-            finally:
-                for item in coming:
-                    item.work.cancel()
-
-    def _checked(self, item: _Coming, digests: NDArray[np.uint8]) -> Iterator[_Prepared]:
-        try:
-            digest, square = item.work.result()
-        except InputError as error:
-            raise InputError(f"{item.where}: {error}") from error
-        if square is not None:
-            digests[item.number] = np.frombuffer(digest, np.uint8)
-            yield _Prepared(item.uid, digest, square)
-        elif digests[item.number].tobytes() != digest:
-            raise InputError(
-                f"{item.where}: the uid {item.uid} is that of another image before, in {self._first_place(item.number)}"
+        for file in self._files:
+            digests[done : done + file.rows] = _digests(self.folder / file.path)
+            done += file.rows
+        left = range(len(self._files), self._layout.files)
+        if engine is not None:
+            coming = engine(self._layout, self.folder, left)
+        else:
+            coming = (
+                write_pictures(self._layout, number, self.folder, threads, on_progress) for number in left
             )
+        for written in coming:
+            digests[done : done + written.file.rows] = written.digests
+            done += written.file.rows
+            self._compare(written, numbers, digests)
+            # Only what was compared counts as finished.
+            self._note(written.file)
+            self._files.append(written.file)
+            if engine is not None and on_progress is not None:
+                on_progress(written.file.rows)
 
-    def _occurrences(self, done: int) -> Iterator[_Occurrence]:
-        """Yield the images of all rows in order, from the row of picture `done - 1` on."""
-        start = int(self.plan.first[done - 1]) // 2 if done else 0
-        for split, numbers in self.plan.numbers.items():
-            row = min(start, len(numbers))
-            start -= row
-            for batch in batches(self.plan.data, (*UIDS, *IMAGE_COLUMNS), split, _ROWS_AT_ONCE, row):
-                uids = [cast(list[str], batch.column(name).to_pylist()) for name in UIDS]
-                images = [batch.column(name) for name in IMAGE_COLUMNS]
-                for index in range(batch.num_rows):
-                    for side in (0, 1):
-                        where = f"{self.plan.data} {split}: column jpg_{side}, row {row:,}"
-                        data = images[side][index].as_py() or b""
-                        yield _Occurrence(int(numbers[row, side]), uids[side][index], where, data)
-                    row += 1
+    def _compare(self, written: WrittenFile, numbers: NDArray[np.int32], digests: NDArray[np.uint8]) -> None:
+        """Raise `InputError` if an image that stands again in the dataset is another than the first time.
+
+        `numbers` int32 (places,) are the pictures at all places, `digests` uint8 (pictures, 16) what they are.
+        """
+        differs = (digests[numbers[written.repeats]] != written.repeat_digests).any(axis=1)
+        if differs.any():
+            place = int(written.repeats[np.argmax(differs)])
+            first = int(self.plan.first[numbers[place]])
+            raise InputError(
+                f"{self.plan.where(place)}: the uid {self.plan.uid(place)} is that of another image before, in "
+                f"{self.plan.within(first)}"
+            )
 
     def _write_rows(self, split: str) -> ShardFile:
         present = column_names(self.plan.data)
@@ -211,19 +177,13 @@ class ShardWriter:
                 row += batch.num_rows
                 columns = [*batch.columns, *(pa.array(here[:, side]) for side in (0, 1))]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-        return self._finish(path, split, row)
-
-    def _finish(self, path: str, split: str | None, rows: int) -> ShardFile:
-        """Describe a file beside it: what is described is whole and on the disk."""
-        full = self.folder / path
-        descriptor = os.open(full, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        file = ShardFile(path, split, rows, full.stat().st_size, file_sha256(full))
-        _put(self._progress / f"{path}.json", json.dumps(asdict(file)))
+        file = on_the_disk(self.folder, path, split, row)
+        self._note(file)
         return file
+
+    def _note(self, file: ShardFile) -> None:
+        """Describe a file beside it: what is described is whole, and is not written again."""
+        _put(self._progress / f"{file.path}.json", json.dumps(asdict(file)))
 
     def _whole_files(self) -> Iterator[ShardFile]:
         number = 0
@@ -258,7 +218,13 @@ class ShardWriter:
             if path.is_file() and path.name != _LOCK:
                 path.unlink()
 
+    def _sweep(self) -> None:
+        """Remove what was not written to its end."""
+        for path in self.folder.glob(f".pictures-*{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
     def _put_in_place(self) -> None:
+        self._sweep()
         aside = self.folder.with_suffix(".old")
         if self.out.exists():
             os.rename(self.out, aside)
@@ -272,76 +238,10 @@ class ShardWriter:
             "squares": asdict(self.plan.squares),
             "splits": {split: len(numbers) for split, numbers in self.plan.numbers.items()},
             "pictures": self.plan.pictures,
-            "pictures_a_file": self._file_pictures,
+            "pictures_a_file": self._layout.file_pictures,
             "made_with": dict(_made_with()),
         }
         return json.dumps(content, indent=1)
-
-    def _first_place(self, number: int) -> str:
-        row, side = divmod(int(self.plan.first[number]), 2)
-        for split, numbers in self.plan.numbers.items():
-            if row < len(numbers):
-                return f"{split}, column jpg_{side}, row {row:,}"
-            row -= len(numbers)
-        raise IndexError(number)
-
-
-@dataclass(frozen=True, slots=True)
-class _Occurrence:
-    number: int
-    uid: str
-    where: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    number: int
-    uid: str
-    where: str
-    is_new: bool
-    work: Future[tuple[bytes, NDArray[np.uint8] | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    uid: str
-    digest: bytes
-    square: NDArray[np.uint8]
-
-
-class _Block:
-    """Pictures of one record batch, gathered in memory that is used again."""
-
-    def __init__(self, size: int, square_bytes: int) -> None:
-        self._squares = np.empty((size, square_bytes), np.uint8)
-        self._uids: list[str] = []
-        self._digests: list[bytes] = []
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._uids) == len(self._squares)
-
-    def add(self, picture: _Prepared) -> None:
-        self._squares[len(self._uids)] = picture.square.reshape(-1)
-        self._uids.append(picture.uid)
-        self._digests.append(picture.digest)
-
-    def take(self, schema: pa.Schema) -> pa.RecordBatch:
-        """Return the record batch and begin a new one: what it points to changes with the next `add`."""
-        count = len(self._uids)
-        values = pa.py_buffer(cast(Any, self._squares[:count]))
-        squares = pa.FixedSizeBinaryArray.from_buffers(schema.field("square").type, count, [None, values])
-        digests = pa.array(self._digests, schema.field("digest").type)
-        columns = [pa.array(self._uids, pa.string()), digests, squares]
-        batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-        self._uids, self._digests = [], []
-        return batch
-
-
-def _prepare(transform: ImageTransform | None, data: bytes) -> tuple[bytes, NDArray[np.uint8] | None]:
-    digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-    return digest, None if transform is None else transform.square_of(data)
 
 
 def _digests(path: Path) -> NDArray[np.uint8]:
