@@ -12,7 +12,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from live_site import LiveSite, Visitor
-from pickapic.collect import bans, duel
+from pickapic.collect import bans, duel, tokens, wire
 from pickapic.collect.tables import images, rounds
 from pickapic.web.service import now
 
@@ -44,6 +44,12 @@ def admin(site: LiveSite) -> Visitor:
     site.write(lambda connection: bans.set_role(connection, None, user, "admin", "for a test", now()))
     site.service.forget_user(user)
     return visitor
+
+
+def machine_headers(site: LiveSite) -> dict[str, str]:
+    """What a worker sends beside its name."""
+    token = site.write(tokens.create, "worker", "schema", None, None, now()).token
+    return {"Authorization": f"Bearer {token}", wire.PROTOCOL_HEADER: str(wire.PROTOCOL)}
 
 
 def ids_of(site: LiveSite, visitor: Visitor) -> dict[str, str]:
@@ -83,6 +89,7 @@ def ask(
 ) -> None:
     """Call one operation with drawn inputs, on things of the visitor's own and on none."""
     strategy = operation.as_strategy(generation_mode=mode)
+    worker = machine_headers(visitor.site)
 
     @settings(
         max_examples=EXAMPLES,
@@ -98,6 +105,10 @@ def ask(
                 case.path_parameters[name] = value
         case.query = {name: value for name, value in (case.query or {}).items() if name != "wait"}
         headers = {"X-CSRF-Token": visitor.client.cookies.get("csrf", "")}
+        if operation.path.startswith(wire.PATH):
+            headers |= worker
+            if isinstance(case.body, dict) and "wait_s" in case.body:
+                case.body["wait_s"] = 0
         reply = case.call(headers=headers, cookies=dict(visitor.client.cookies), timeout=20)
         asked.setdefault(operation.label, set()).add(reply.status_code)
         assert reply.status_code < 500, f"{operation.label}: {reply.status_code} for {case.as_curl_command()}"
