@@ -66,6 +66,7 @@ images = Table(
     Column("seconds", Float),  # from asking for it to having it
     Column("hidden_at", Instant),  # when its user took it out of their gallery; its rounds stay
     Index(None, "duel_id", "state"),
+    Index(None, "sha256"),
     comment="A finished image. Its file is in the store before its row is here.",
 )
 
@@ -93,5 +94,9 @@ rounds = Table(
     Index(None, "duel_id", "number"),
     Index(None, "user_id", "picked_at"),
     Index("ix_rounds_picked_at", "picked_at"),
+    # When images are deleted, each is looked for in the rounds.
+    Index(None, "left_image_id"),
+    Index(None, "right_image_id"),
+    Index(None, "kept_image_id"),
     comment="Two images shown, and the answer. The id is the dataset's ranking_id.",
 )

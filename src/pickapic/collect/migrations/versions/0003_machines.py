@@ -12,6 +12,16 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_PENDING = "state IN ('queued', 'leased')"
+CONCURRENTLY = {
+    "ix_jobs_user_id_priority": f"jobs (user_id, priority, virtual_time) WHERE {_PENDING}",
+    "ix_images_sha256": "images (sha256)",
+    "ix_rounds_left_image_id": "rounds (left_image_id)",
+    "ix_rounds_right_image_id": "rounds (right_image_id)",
+    "ix_rounds_kept_image_id": "rounds (kept_image_id)",
+}
+"""Indexes of large tables: PostgreSQL makes them beforehand, while people pick (see schema.py)."""
+
 
 def upgrade() -> None:
     """Make the new tables and columns; of images made before, what is new stays unknown."""
@@ -57,13 +67,8 @@ def upgrade() -> None:
     op.add_column("queue", sa.Column("passed", sa.Integer(), server_default="0", nullable=False))
     # What waits was stamped by one clock for both classes.
     op.execute("UPDATE queue SET ahead_time = virtual_time")
-    op.create_index(
-        "ix_jobs_user_id_priority",
-        "jobs",
-        ["user_id", "priority", "virtual_time"],
-        sqlite_where=sa.text("state IN ('queued', 'leased')"),
-        postgresql_where=sa.text("state IN ('queued', 'leased')"),
-    )
+    for name, of in CONCURRENTLY.items():
+        op.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {of}")
     op.add_column("duels", sa.Column("judged_by", sa.String(length=16), nullable=True))
     op.add_column("duels", sa.Column("refused", sa.Boolean(), nullable=True))
     op.add_column("images", sa.Column("sent", sa.Text(), nullable=True))
@@ -80,7 +85,8 @@ def downgrade() -> None:
     op.drop_column("images", "sent")
     op.drop_column("duels", "refused")
     op.drop_column("duels", "judged_by")
-    op.drop_index("ix_jobs_user_id_priority", table_name="jobs")
+    for name in CONCURRENTLY:
+        op.execute(f"DROP INDEX {name}")
     op.drop_column("queue", "passed")
     op.drop_column("queue", "ahead_time")
     op.drop_table("breakers")
