@@ -7,7 +7,7 @@ success takes its row away, and with it all that was counted. Where nothing fail
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,7 +53,7 @@ def read(connection: Connection) -> dict[str, Breaker]:
     return {row.name: Breaker(*row) for row in connection.execute(_all)}
 
 
-def resting(connection: Connection, known: dict[str, Breaker], now: datetime) -> set[str]:
+def resting(connection: Connection, known: Mapping[str, Breaker], now: datetime) -> set[str]:
     """Return which of `known` are not to be drawn or leased: benched, or just being tried again."""
     benched = {one.name: one.benched_until for one in known.values() if one.benched_until is not None}
     due = [name for name, until in benched.items() if until <= now]
@@ -61,7 +61,7 @@ def resting(connection: Connection, known: dict[str, Breaker], now: datetime) ->
     return {name for name, until in benched.items() if until > now or name in tried}
 
 
-def due(known: dict[str, Breaker], now: datetime) -> set[str]:
+def due(known: Mapping[str, Breaker], now: datetime) -> set[str]:
     """Return which of `known` have been benched for long enough, and wait for one job to try them."""
     return {one.name for one in known.values() if one.benched_until is not None and one.benched_until <= now}
 

@@ -6,7 +6,7 @@ have been lost: the same results again change nothing, and jobs that the lost an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -16,6 +16,7 @@ from typing import Literal
 from sqlalchemy import Connection, select
 
 from pickapic.collect import breakers, endings, generator_states, images, jobs, losses, workers
+from pickapic.collect.breakers import Breaker
 from pickapic.collect.orders import draw_order
 from pickapic.collect.tables import duels
 from pickapic.settings import Settings
@@ -81,8 +82,8 @@ class Report:
 
 def is_due(connection: Connection, report: Report, now: datetime) -> bool:
     """Return whether `hand_over` would do anything; cheaper than trying, and takes no lock."""
-    if report.results:
-        return True
+    if report.results or not report.rooms:
+        return True  # whoever has no room says good-bye: what it holds goes back
     if not report.want:
         return False
     failing = breakers.read(connection)
@@ -105,14 +106,18 @@ def hand_over(
     Only results of jobs that are still the worker's count. What a `Finished` image says of itself is believed: who
     takes it from afar fills it from the job's own row first.
     """
+    failing = breakers.read(connection)
     turn = _Turn(connection, worker, settings, now, rng)
     if report.results:
         unmade = [result.job_id for result in report.results if result.outcome == UNMADE]
-        unmade += turn.record([result for result in report.results if result.outcome == MADE])
-        turn.end([result for result in report.results if result.outcome in (ERROR, REFUSED, UNAVAILABLE)])
+        unmade += turn.record([result for result in report.results if result.outcome == MADE], failing)
+        ended = [result for result in report.results if result.outcome in (ERROR, REFUSED, UNAVAILABLE)]
+        turn.end(ended, failing)
         jobs.release(connection, worker, unmade)
+        if failing or ended:
+            failing = breakers.read(connection)
     jobs.release_others(connection, worker, report.holding)
-    return turn.lease(report.rooms)
+    return turn.lease(report.rooms, failing)
 
 
 def sweep(connection: Connection, settings: Settings, now: datetime, rng: Random | None = None) -> None:
@@ -160,7 +165,7 @@ class _Turn:
     now: datetime
     rng: Random
 
-    def record(self, made: Sequence[Result]) -> list[int]:
+    def record(self, made: Sequence[Result], failing: Mapping[str, Breaker]) -> list[int]:
         """Record finished images; return the jobs whose image has not the size of its duel."""
         connection = self.connection
         finished = [one.image for one in made if one.image is not None]
@@ -179,11 +184,10 @@ class _Turn:
         losses.replace(connection, flagged, self.settings.generators, self.now, self.rng)
         if twins:
             self._draw_again(twins)
-        failing = breakers.read(connection)
         breakers.answered(connection, {image.model for image in finished} & failing.keys())
         return sorted(misfits)
 
-    def end(self, results: Sequence[Result]) -> None:
+    def end(self, results: Sequence[Result], failing: Mapping[str, Breaker]) -> None:
         """Take note of jobs that ended without an image."""
         by_job = {one.job_id: one for one in results}
         if not by_job:
@@ -204,16 +208,14 @@ class _Turn:
                 state = jobs.fail(self.connection, job, one.message, most, self.now)
                 died += [job.duel_id] if state == jobs.DEAD else []
         # To refuse is to answer.
-        failing = breakers.read(self.connection)
         breakers.answered(self.connection, {job.generator for job in refused} & failing.keys())
         losses.replace_refused(self.connection, refused, self.settings.generators, self.now, self.rng)
         losses.fail_if_stuck(self.connection, died, self.now)
 
-    def lease(self, rooms: Sequence[Room]) -> list[jobs.Job]:
+    def lease(self, rooms: Sequence[Room], failing: Mapping[str, Breaker]) -> list[jobs.Job]:
         """Lease what the rooms have place for: nothing of what is benched, one job of what is to be tried again."""
         if not any(room.jobs for room in rooms):
             return []
-        failing = breakers.read(self.connection)
         if not failing:
             return [job for room in rooms for job in self._lease(room.jobs, room.generators, room.asides)]
         resting = breakers.resting(self.connection, failing, self.now)
