@@ -10,12 +10,14 @@ from pickapic.cli import admin_tokens, admin_users, collection
 from pickapic.cli.admin_generators import generators
 from pickapic.cli.admin_gold import gold
 from pickapic.cli.admin_queues import reports, reviews
+from pickapic.cli.admin_sweep import sweep
 from pickapic.cli.collection import Json, Url
 from pickapic.cli.moderation import blocked, check_prompt
 from pickapic.cli.risks import risks
 
 admin = typer.Typer(help="Look after a collection.", no_args_is_help=True)
 admin.command()(risks)
+admin.command()(sweep)
 admin.command("check-prompt")(check_prompt)
 for _command in (
     admin_users.users,

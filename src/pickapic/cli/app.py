@@ -18,6 +18,7 @@ import typer
 from pickapic import __version__
 from pickapic.cli import output
 from pickapic.records import InputError
+from pickapic.storage.failures import StoreError
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class StoreError(OSError):
 
 def explain(error: Exception, doing: str) -> StoreError:
     """Return `error` of obstore as a StoreError; `doing` says what was tried, for instance `write`."""
+    if isinstance(error, StoreError):
+        return error
     text = str(error)
     kind = "forbidden" if isinstance(error, PermissionError) else _kind_of(text)
     reasons = [found[1] for sign in _REASONS if (found := sign.search(text))]
