@@ -123,6 +123,7 @@ def parsed() -> argparse.Namespace:
         "--scale", type=float, default=1.0, help="share of the rows, for images of the real size"
     )
     parser.add_argument("--rows-per-file", type=int, help="otherwise 1,500 with real images, 120,000 without")
+    parser.add_argument("--row-group", type=int, help="rows; otherwise 100 with real images, 1,000 without")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -218,7 +219,7 @@ def write(
     pool: list[bytes],
 ) -> None:
     """Write one file in row groups as the release has them; images are made a row group at a time."""
-    group = ROW_GROUP[arguments.images]
+    group = arguments.row_group or ROW_GROUP[arguments.images]
     schema = SCHEMA if pool else SCHEMA_NO_IMAGES
     schema = schema.append(pa.field("__index_level_0__", pa.int64()))
     with pq.ParquetWriter(path, schema, compression="snappy") as writer:

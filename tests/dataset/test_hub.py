@@ -3,6 +3,7 @@ from dataset_examples import make
 from hub_server import serving
 
 from pickapic.cli.app import main
+from pickapic.dataset.copy import copy
 from pickapic.dataset.read import batches, column_names, fingerprint_of, locate, read, row_counts
 from pickapic.dataset.schema import SPLITS
 from pickapic.dataset.split import paper_split
@@ -80,6 +81,25 @@ def test_a_command_asked_for_one_split_downloads_nothing_else(hub, capsys):
     assert not left.value.code
     assert '"rows": 10' in capsys.readouterr().out
     assert hub.opened == {"test_unique-00000-of-00001.parquet"}
+
+
+def test_a_copy_downloads_its_split_and_goes_on_where_it_stopped(hub, release, tmp_path):
+    def stop(count, done=[0]):  # noqa: B006  (a counter)
+        done[0] += count
+        if done[0] >= 300:
+            raise KeyboardInterrupt
+
+    copy(NAME, tmp_path / "unique", ["validation_unique"])
+    assert read(tmp_path / "unique").equals(read(release, split="validation_unique"))
+    assert hub.opened == {"validation_unique-00000-of-00001.parquet"}
+    with pytest.raises(KeyboardInterrupt):
+        copy(NAME, tmp_path / "out", ["train"], shard_bytes=1, on_progress=stop)
+    hub.forget()
+    manifest = copy(NAME, tmp_path / "out", ["train"], shard_bytes=1)
+    assert read(tmp_path / "out").equals(read(release, split="train"))
+    rest = manifest.shards[-1].bytes
+    assert sum(hub.sent.values()) < rest + 2 * footers(release, "train") + 2_000_000
+    assert rest < manifest.shards[0].bytes
 
 
 def test_what_the_hub_does_not_have_is_one_sentence(hub):

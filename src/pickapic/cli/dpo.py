@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from pickapic.cli import output
+from pickapic.cli.files import ShardSize
 
 
 def export_dpo(
@@ -23,6 +24,7 @@ def export_dpo(
             "chosen: prompt, chosen, rejected."
         ),
     ] = "released",
+    shard_size: ShardSize = cast(int, "500MB"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a split's picks as trainers of Diffusion-DPO read them; ties are left out and counted.
@@ -34,7 +36,7 @@ def export_dpo(
     from pickapic.dataset.read import row_counts
 
     with output.progress("writing picks", row_counts(path, split)[split], unit="rows") as advance:
-        done = export(path, out, split, cast(Layout, layout), on_progress=advance)
+        done = export(path, out, split, cast(Layout, layout), file_bytes=shard_size, on_progress=advance)
     if json:
         output.show_json(done)
         return
