@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, insert, inspect, select, text
 
+from databases import KINDS
 from pickapic.collect import schema
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import METADATA, queue, users
@@ -159,3 +160,33 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(empty_url):
 def test_a_database_url_that_cannot_be_used_says_so(url, message):
     with pytest.raises(InputError, match=message):
         open_database(url)
+
+
+def test_down_by_name_says_what_names_there_are(database_url):
+    assert asyncio.run(schema.downgrade(database_url, "0002")) == "0002"
+    assert asyncio.run(schema.upgrade(database_url)) == schema.newest()
+    with pytest.raises(InputError, match="no revision '7'; known are base, 0001"):
+        asyncio.run(schema.downgrade(database_url, "7"))
+    assert asyncio.run(schema.downgrade(database_url, "base")) is None
+
+
+@pytest.mark.skipif("postgresql" not in KINDS, reason="of PostgreSQL alone")
+def test_an_index_that_was_left_half_made_is_made_anew(databases, tmp_path):
+    url = databases.migrated("postgresql", tmp_path)
+    asyncio.run(schema.downgrade(url, "0002"))
+    database = open_database(url)
+
+    def leave_half(connection):
+        connection.execute(text("CREATE INDEX ix_images_sha256 ON images (sha256)"))
+        connection.execute(
+            text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_images_sha256'::regclass")
+        )
+
+    valid = text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_images_sha256'::regclass")
+    with asyncio.Runner() as runner:
+        runner.run(database.write(leave_half))
+        assert runner.run(database.read(lambda connection: connection.execute(valid).scalar())) is False
+        runner.run(schema.upgrade(url))
+        assert runner.run(database.read(lambda connection: connection.execute(valid).scalar())) is True
+        runner.run(database.close())
+    databases.drop(url)
