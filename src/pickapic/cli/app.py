@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app = make_app(tuple(entry for entry in ENTRIES if entry.name == named) or ENTRIES)
         app(arguments, prog_name="pickapic")
-    except InputError as error:
+    except (InputError, StoreError) as error:
         output.fail(str(error))
     except ConnectionError as error:  # of a scorer elsewhere
         output.fail(str(error))
