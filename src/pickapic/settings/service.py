@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         "development", description="production refuses what is only fit for one's own machine"
     )
     database_url: str = Field("", description="SQLAlchemy URL; default: pickapic.db in home")
-    images_url: str = Field("", description="folder or s3://bucket/prefix; default: images in home")
+    images_url: str = Field("", description="folder, or s3://, gs://, az://...; default: images in home")
     secret_key: SecretStr | None = Field(
         None, description="signs cookies; default outside production: generated into home once"
     )
@@ -151,6 +151,9 @@ class Settings(BaseSettings):
         ge=64,
         le=2048,
         description="pixels of both sides of every image; default: those of a duel's first",
+    )
+    sweep_hours: float = Field(
+        0.0, ge=0, description="hours between clearing orphaned image files away beside the server; 0: never"
     )
     images_ahead: int = Field(4, ge=1, description="finished images that are kept ready for each duel")
     worker_batch: int = Field(8, ge=1, description="jobs that a worker leases at once")

@@ -62,6 +62,7 @@ from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
 from pickapic.web.service import Service
 from pickapic.web.sign_in import make_providers
+from pickapic.web.sweeping import sweeping
 from pickapic.web.watch import watch
 
 Beside = Callable[[Service], Coroutine[Any, Any, None]]
@@ -99,6 +100,7 @@ def create_app(
             await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
             await _run_beside(stack, watch(service))
+            await _run_beside(stack, sweeping(service))
             app.state.arrivals = Arrivals(service)
             app.state.incoming = Incoming(service)
             await _run_beside(stack, app.state.arrivals.run())
