@@ -24,7 +24,7 @@ from pickapic.records import InputError
 
 ROOT = Path(__file__).parents[1]
 # They run until they are stopped, so there is no result to print.
-WITHOUT_RESULT = {"pickapic serve", "pickapic worker"}
+WITHOUT_RESULT = {"pickapic serve", "pickapic worker", "pickapic score-service", "pickapic generate-service"}
 
 
 def walk(command: Any, path: str = "pickapic") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
-from ray.cluster_utils import Cluster as Nodes
 
-import fake_scorers
 from duel_tables import duels
 from fake_scorers import Hashing
 from pickapic.cluster.nodes import connect
@@ -40,26 +37,6 @@ class SlowJob(Job):
 class QuickJob(Job):
     def load(self) -> Hashing:
         return Hashing()
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    """A cluster of two nodes with one core each."""
-    paths = [str(Path(fake_scorers.__file__).parent), str(Path(__file__).parent)]
-    before = os.environ.get("PYTHONPATH")
-    # The nodes are processes of their own, and find the tests' scorers here.
-    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, before or ""])
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture

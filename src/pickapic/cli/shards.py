@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pickapic.cli import output
+from pickapic.cli.score import WHERE, EngineName
 
 
 def shards(
@@ -29,12 +30,21 @@ def shards(
     ] = None,
     file_mb: Annotated[int, typer.Option(min=1, help="MiB of images a file.")] = 512,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other shards at OUT.")] = False,
+    engine: Annotated[
+        EngineName, typer.Option(help="This process, or a Ray cluster.", rich_help_panel=WHERE)
+    ] = EngineName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The cluster: auto, host:port; one is started on this machine.", rich_help_panel=WHERE
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a dataset's images as squares of a model's size, each once, for training without decoding.
 
     Train on them with `--set data=OUT`; the batches are the same to the bit. A run that was killed goes on when it is
-    started again.
+    started again, with either engine. On a cluster the nodes share the disk of OUT, and each file is written by one.
 
     Example: `pickapic dataset shards pickapic-demo/dataset --out shards --model miniature`
     """
@@ -48,12 +58,17 @@ def shards(
 
         folder = find_checkpoint(model)
     plan = plan_shards(path, read_transform(folder), split or ())
+    cluster = None
+    if engine is EngineName.RAY:
+        from pickapic.cluster.shards import RayShards
+
+        cluster = RayShards(ray_address)
     try:
         with (
             ShardWriter(plan, out, overwrite=overwrite, file_bytes=file_mb * 2**20) as writer,
             output.progress("writing squares", plan.pictures, done=writer.kept, unit="images") as advance,
         ):
-            manifest = writer.fill(threads, advance)
+            manifest = writer.fill(threads, advance, cluster)
     except OSError as error:
         output.fail(f"{out} cannot be written: {error}; what is finished is kept for the next start")
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from ray.serve.schema import LoggingConfig
 from pickapic.cluster.nodes import connect
 from pickapic.records import InputError
 
+_REASON = re.compile(r"^[\w.]*(?:Error|Exception): (.+)$", re.MULTILINE)
 STOP_SECONDS = 30.0
 """So long open requests have to end, and Ray to stop what it started."""
 
@@ -84,5 +86,5 @@ def _reason(name: str) -> str:
     found = serve.status().applications.get(name)
     deployments = found.deployments.values() if found is not None else ()
     messages = [deployment.message for deployment in deployments if deployment.message]
-    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    return next((line for line in lines if "Error" in line and not line.startswith("ray::")), "")
+    reasons = [found for message in messages for found in _REASON.findall(message)]
+    return reasons[-1] if reasons else ""
