@@ -32,6 +32,8 @@ from pickapic.worker.depot import AwayError
 M = TypeVar("M", bound=wire.Message)
 
 CONNECT_SECONDS = 10.0
+# Shorter than servers and proxies keep a connection that nobody uses.
+KEPT = httpx.Limits(keepalive_expiry=4.0)
 ANSWER_SECONDS = 60.0
 # What an idle worker waits after an answer that came too soon to be the end of a wait, and while it makes something.
 SHORT_PAUSE = 0.5
@@ -59,7 +61,13 @@ class HttpDepot:
     """
 
     def __init__(
-        self, server: str, token: str, name: str, stop: asyncio.Event, insecure: bool = False
+        self,
+        server: str,
+        token: str,
+        name: str,
+        stop: asyncio.Event,
+        insecure: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.turned_away: TurnedAwayError | None = None
         self._stop = stop
@@ -76,7 +84,9 @@ class HttpDepot:
             "User-Agent": f"pickapic/{__version__}",
         }
         self._address = checked_address(server, insecure)
-        self._server = httpx.AsyncClient(base_url=self._address, headers=headers, timeout=limits)
+        self._server = httpx.AsyncClient(
+            base_url=self._address, headers=headers, timeout=limits, limits=KEPT, transport=transport
+        )
         # Another client: what is sent to the store must not carry the token.
         self._store = httpx.AsyncClient(timeout=limits)
 
@@ -192,12 +202,14 @@ class HttpDepot:
         if self.turned_away is not None:
             return httpx.Response(204)
         timeout = httpx.Timeout(ANSWER_SECONDS + wait, connect=CONNECT_SECONDS)
+        request = self._server.build_request(
+            method, f"{wire.PATH}{path}", json=message, content=content, timeout=timeout
+        )
         try:
-            reply = await self._server.request(
-                method, f"{wire.PATH}{path}", json=message, content=content, timeout=timeout
-            )
+            reply = await self._send(request)
         except httpx.HTTPError as error:
-            raise AwayError(f"{self._address} does not answer: {error or type(error).__name__}") from error
+            said = str(error) or type(error).__name__
+            raise AwayError(f"{self._address} does not answer: {said}") from error
         if reply.is_success or reply.status_code == absent:
             return reply
         said = _said(reply)
@@ -206,6 +218,14 @@ class HttpDepot:
         # A redirect, a 404 of something that is no Pick-a-Pic, a refusal: the same again would be answered likewise.
         self._turn_away(_reason(reply.status_code, said, self._address))
         return reply
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._server.send(request)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            # The server closed a connection that was kept open, just as it was used again. Every call here may be
+            # repeated.
+            return await self._server.send(request)
 
     def _read(self, kind: type[M], reply: httpx.Response) -> M:
         try:
