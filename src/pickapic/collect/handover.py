@@ -116,6 +116,9 @@ def hand_over(
         jobs.release(connection, worker, unmade)
         if failing or ended:
             failing = breakers.read(connection)
+    elif report.rooms:
+        # Not beside results: those come many times a second.
+        workers.note_rooms(connection, worker, [(room.generators, room.at_once) for room in report.rooms])
     jobs.release_others(connection, worker, report.holding)
     return turn.lease(report.rooms, failing)
 

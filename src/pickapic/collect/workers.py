@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -73,6 +73,29 @@ def note(
         connection.execute(delete(workers).where(workers.c.seen_at < now - GONE_AFTER))
     elif row.generators != makes or now - row.seen_at >= NOTED_EVERY:
         connection.execute(_seen, {"key": name, "now": now, "makes": makes, "token_key": token_id})
+
+
+_stands = (
+    update(workers)
+    .where(workers.c.name == bindparam("key"), workers.c.rooms.is_distinct_from(bindparam("present")))
+    .values(rooms=bindparam("present"))
+)
+
+
+def note_rooms(connection: Connection, name: str, rooms: Sequence[tuple[Sequence[str], int]]) -> None:
+    """Write down which generators of a known worker take turns, and how many images each room makes at once."""
+    connection.execute(_stands, {"key": name, "present": json.dumps(rooms)})
+
+
+_rooms = select(workers.c.rooms).where(workers.c.seen_at >= bindparam("since"), workers.c.rooms.is_not(None))
+
+
+def rooms(connection: Connection, since: datetime) -> list[tuple[frozenset[str], int]]:
+    """Return the rooms of all workers heard of since then: the generators of each, and how many images at once."""
+    found: list[tuple[frozenset[str], int]] = []
+    for text in connection.execute(_rooms, {"since": since}).scalars():
+        found += [(frozenset(names), at_once) for names, at_once in json.loads(text or "[]")]
+    return found
 
 
 _heard = update(workers).where(workers.c.name == bindparam("key"), workers.c.seen_at <= bindparam("before"))

@@ -6,7 +6,19 @@ foreign key where one would fit came with a later revision: SQLite cannot add on
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from pickapic.collect.tables.columns import METADATA, Instant, Key, key, reference
 
@@ -98,5 +110,11 @@ rounds = Table(
     Index(None, "left_image_id"),
     Index(None, "right_image_id"),
     Index(None, "kept_image_id"),
+    Index(
+        "ix_rounds_gold_pair_id",
+        "gold_pair_id",
+        sqlite_where=text("gold_pair_id IS NOT NULL"),
+        postgresql_where=text("gold_pair_id IS NOT NULL"),
+    ),
     comment="Two images shown, and the answer. The id is the dataset's ranking_id.",
 )

@@ -28,6 +28,7 @@ workers = Table(
     Column("name", String(64), primary_key=True),
     Column("token_id", Key),  # of a worker that comes over HTTPS; none: one with the database
     Column("generators", Text, nullable=False),  # JSON: the names that it makes
+    Column("rooms", Text),  # JSON: [[names, how many images at once], ...]: which of them take turns
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     comment="Workers that were heard of lately.",

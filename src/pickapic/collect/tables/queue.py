@@ -49,6 +49,12 @@ jobs = Table(
         postgresql_where=text("state = 'leased'"),
     ),
     Index("ix_jobs_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
+    Index(
+        "ix_jobs_refused",
+        "id",
+        sqlite_where=text("state = 'refused'"),
+        postgresql_where=text("state = 'refused'"),
+    ),
     Index("ix_jobs_duel_id_state", "duel_id", "state"),
     Index(
         "ix_jobs_user_id_priority",

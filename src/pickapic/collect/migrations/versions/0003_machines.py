@@ -15,10 +15,12 @@ depends_on = None
 _PENDING = "state IN ('queued', 'leased')"
 CONCURRENTLY = {
     "ix_jobs_user_id_priority": f"jobs (user_id, priority, virtual_time) WHERE {_PENDING}",
+    "ix_jobs_refused": "jobs (id) WHERE state = 'refused'",
     "ix_images_sha256": "images (sha256)",
     "ix_rounds_left_image_id": "rounds (left_image_id)",
     "ix_rounds_right_image_id": "rounds (right_image_id)",
     "ix_rounds_kept_image_id": "rounds (kept_image_id)",
+    "ix_rounds_gold_pair_id": "rounds (gold_pair_id) WHERE gold_pair_id IS NOT NULL",
 }
 """Indexes of large tables: PostgreSQL makes them beforehand, while people pick (see schema.py)."""
 
@@ -48,6 +50,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("token_id", Key, nullable=True),
         sa.Column("generators", sa.Text(), nullable=False),
+        sa.Column("rooms", sa.Text(), nullable=True),
         sa.Column("started_at", Instant, nullable=False),
         sa.Column("seen_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
