@@ -31,16 +31,21 @@ def served(build: Callable[[], Application], name: str, place: Place) -> Iterato
         withdraw(name, place)
 
 
-def replicas(deployment: str) -> list[str]:
-    """Return the ids of the actors that are replicas of a deployment now."""
+def replicas(deployment: str, application: str = "score") -> list[str]:
+    """Return the names of the actors that are replicas of a deployment now."""
     controller = ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
     running = ray.get(controller._all_running_replicas.remote())
-    return [info.actor_name for key, infos in running.items() if key.name == deployment for info in infos]
+    return [
+        info.actor_name
+        for key, infos in running.items()
+        if (key.name, key.app_name) == (deployment, application)
+        for info in infos
+    ]
 
 
-def kill(deployment: str) -> None:
+def kill(deployment: str, application: str = "score") -> None:
     """Kill one replica as a machine that loses power would."""
-    ray.kill(ray.get_actor(replicas(deployment)[0], namespace="serve"), no_restart=True)
+    ray.kill(ray.get_actor(replicas(deployment, application)[0], namespace="serve"), no_restart=True)
 
 
 async def post_all(

@@ -81,6 +81,8 @@ class RayEngine:
         self._source = source
         self._columns = columns
         self._scorer = scorer
+        self.received = 0
+        """Bytes of finished parts that came over the cluster."""
 
     def __call__(self, first: int, known: Mapping[Key, float]) -> Iterator[pa.Table]:
         """Yield the raw tables of the parts from `first` on, in order.
@@ -130,6 +132,7 @@ class RayEngine:
             for row in _rows_of(batch):
                 if row["refused"]:
                     raise InputError(row["refused"])
+                self.received += len(row["payload"])
                 yield _Part.read(row["payload"])
 
     def _closed(self, part: _Part, known: Mapping[Key, float]) -> tuple[list[Row], list[RowScore]]:
