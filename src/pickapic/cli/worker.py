@@ -54,6 +54,7 @@ def worker(
 
     from pickapic import logs
     from pickapic.settings import load_settings
+    from pickapic.worker.stopping import leave
 
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
@@ -64,6 +65,7 @@ def worker(
         asyncio.run(_run(settings, at))
     else:
         asyncio.run(_run_remote(settings, server, _token(token, token_file), insecure, at))
+    leave()
 
 
 def _token(token: str | None, token_file: Path | None) -> str:

@@ -184,7 +184,10 @@ def _sqlite_engine(url: URL, begin: str, pragmas: tuple[str, ...]) -> Engine:
     # A connection is used by one thread at a time, and closed by another: SQLite's own check would refuse
     # that.
     engine = create_engine(
-        url, poolclass=NullPool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+        url,
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+        hide_parameters=True,  # errors are logged, prompts are not
     )
 
     def prepare(connection: Any, _: Any) -> None:
@@ -228,6 +231,7 @@ class PostgresDatabase:
             pool_timeout=POOL_SECONDS,
             # Statements are prepared, and planned once: planning one anew costs as much as the rows it finds.
             connect_args={"server_settings": {"plan_cache_mode": "force_generic_plan"}},
+            hide_parameters=True,
         )
         self._members: list[_Member] = []
         self._groups: set[asyncio.Task[None]] = set()

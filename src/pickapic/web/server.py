@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -62,10 +63,10 @@ class Server(uvicorn.Server):
         now = time.monotonic()
         if self._asked is None:
             self._asked = now
-            limit = self._settings.stop_delay_seconds + self._settings.stop_seconds + REST_SECONDS
-            last = threading.Timer(limit, os._exit, (1,))
-            last.daemon = True
-            last.start()
+            # Nothing of this process has to go on for that: the system itself ends it.
+            signal.alarm(
+                math.ceil(self._settings.stop_delay_seconds + self._settings.stop_seconds + REST_SECONDS)
+            )
         elif now - self._asked > SAME_SIGNAL_SECONDS:
             os._exit(128 + sig)
 

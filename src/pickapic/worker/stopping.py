@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -12,6 +14,15 @@ import time
 SAME_SIGNAL_SECONDS = 1.0
 # After `stop_seconds` jobs are given back, which has so long; a generator that still draws then is not waited for.
 REST_SECONDS = 10.0
+
+
+def leave() -> None:
+    """End the process now, if a generator still draws in a thread: Python itself would wait for it."""
+    threads = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    if threads:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def stop_on_signals(stop_seconds: float) -> asyncio.Event:
@@ -27,9 +38,7 @@ def stop_on_signals(stop_seconds: float) -> asyncio.Event:
         if not asked:
             asked.append(now)
             stop.set()
-            last = threading.Timer(stop_seconds + REST_SECONDS, os._exit, (1,))
-            last.daemon = True
-            last.start()
+            signal.alarm(math.ceil(stop_seconds + REST_SECONDS))  # the system itself ends the process then
         elif now - asked[0] > SAME_SIGNAL_SECONDS:
             os._exit(128 + number)
 
