@@ -158,6 +158,7 @@ def test_a_wrong_documented_command_line_would_be_noticed() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_help_answers_in_under_half_a_second_and_loads_no_stage() -> None:
     code = (
         "import sys\n"

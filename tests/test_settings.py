@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pickapic.plugins import GENERATORS, installed
@@ -233,6 +233,7 @@ def test_a_wrong_generator_is_explained(value: object, message: str) -> None:
         parse_generators(value)
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(),
@@ -248,6 +249,7 @@ def test_whatever_is_given_for_generators_ends_in_choices_or_a_value_error(value
     assert all(choice.guidance_min <= choice.guidance_max for choice in choices)
 
 
+@pytest.mark.slow
 def test_importing_settings_reads_nothing_and_loads_no_deep_learning_library() -> None:
     code = (
         "import sys, pickapic.settings\n"

@@ -140,6 +140,7 @@ def test_a_dictionary_with_unused_values_is_no_prompt():
     check_by_the_rule(table.slice(1), paper_split(encoded, 2), 2)
 
 
+@pytest.mark.slow
 def test_choices_are_fair():
     """Held-out prompts are a random sample of prompts, halves are exchangeable, unique rows uniform.
 
@@ -200,6 +201,7 @@ def test_bad_input_is_explained():
         paper_split(table.slice(0, 0), 2)
 
 
+@pytest.mark.slow
 def test_splitting_imports_no_pandas(tmp_path):
     """It would take longer than the splitting of a million rows, and 40 MiB."""
     pq.write_table(make(["a", "b", "c"], [1, 2, 3]), tmp_path / "picks.parquet")

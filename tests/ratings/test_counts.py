@@ -391,6 +391,7 @@ def test_an_unknown_model_is_named_with_the_nearest():
         bradley_terry(["a", "", None], ["b", "a", "b"], [1, 1, 0])
 
 
+@pytest.mark.slow
 def test_the_benchmark_times_candidates_that_agree():
     """It checks by itself that what it compares does the same thing; here on few comparisons."""
     script = Path(__file__).parents[2] / "benchmarks" / "ratings.py"

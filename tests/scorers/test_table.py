@@ -98,6 +98,7 @@ class Stopped(BaseException):
 
 
 @pytest.mark.parametrize("size", [10, 26])
+@pytest.mark.slow
 def test_killed_at_any_step_on_disk_it_goes_on_and_ends_in_the_same_bytes(picks, tmp_path, monkeypatch, size):
     pq.write_table(duels(24), picks, row_group_size=7)
     whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"

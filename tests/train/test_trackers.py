@@ -88,6 +88,7 @@ def test_tensorboard_reads_the_curve_back_and_a_resumed_one_has_no_step_twice(tm
     assert '"steps": 9' in text
 
 
+@pytest.mark.slow
 def test_weights_and_biases_writes_a_run_without_network_or_login(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from pickapic.plugins import GENERATORS, load
@@ -18,6 +20,7 @@ print(sorted({"torch", "transformers", "diffusers", "ray"} & set(sys.modules)))
 """
 
 
+@pytest.mark.slow
 def test_server_and_worker_load_no_deep_learning_library():
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60

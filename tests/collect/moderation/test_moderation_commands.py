@@ -34,6 +34,7 @@ def test_many_prompts_from_standard_input(capsys, monkeypatch):
     assert found[1]["verdict"]["reasons"][0]["category"] == "sexual"
 
 
+@pytest.mark.slow
 def test_words_are_tried_before_they_are_set(capsys, tmp_path, monkeypatch):
     path = tmp_path / "words.toml"
     path.write_text('block = ["zorgle"]')

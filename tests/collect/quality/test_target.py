@@ -4,6 +4,8 @@ import pytest
 
 from pickapic.collect.quality.policy import Policy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(quality):
@@ -27,7 +29,6 @@ def test_reasons_name_the_habit(quality, found):
             assert signal[habit] in {reason.signal for reason in risk.reasons}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_target_holds_on_other_populations(quality, seed):
     habits = quality.measure(seed=seed, people=300, answers=60, policy=Policy())["habits"]
