@@ -186,3 +186,28 @@ def test_one_model_with_one_picture_ends_and_does_not_draw_for_ever(hands):
     assert turns == 2
     assert states(hands) == {"done": 1, "dead": 5}
     assert hands.view(user, uid).state == "failed"
+
+
+# Rooms.
+
+
+def test_a_quick_model_that_runs_ahead_lets_nobody_wait_behind_a_slow_ones_queue(hands):
+    settings(hands, "slow", "quick", prompts_per_minute=1000, jobs_per_user=10_000)
+    many, few = hands.guest(), hands.guest()
+    for number in range(40):
+        hands.start(many, f"many {number}")
+    quick = Desk(hands, "quick", worker="quick", at_once=4)
+    while leased := quick.turn():
+        quick.turn(*(made(job) for job in leased), want=0)
+    for number in range(5):
+        hands.start(few, f"few {number}")
+    slow = Desk(hands, "slow", worker="slow", at_once=1)
+    served = []
+    for _ in range(20):
+        (job,) = slow.turn()
+        served.append(job.order.prompt.split()[0])
+        slow.turn(made(job), want=0)
+    theirs = served.count("few")
+    assert theirs >= 4
+    last = len(served) - served[::-1].index("few")
+    assert last <= 2 * theirs + 3, "they take turns, though the other's quick images are long made"

@@ -2,8 +2,11 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996) with one clock for images that a round on screen waits for and one
 for images made ahead. A job is one tick after its user's last that still waits in the same class, and never before the
-clock, which stands at the last job that was leased. So users with jobs in the queue take turns; whoever comes back
-starts where the others are, with no credit for having been away and no debt for what was made, or cancelled, before.
+clock. So users with jobs in the queue take turns; whoever comes back starts where the others are, with no credit for
+having been away and no debt for what was made, or cancelled, before.
+
+A clock stands at the last job that was leased, but never past one that still waits: where a quick model is far ahead of
+a slow one, whoever comes would else wait behind all that waits for the slow one.
 
 The front class goes first, but not always: after `AHEAD_EVERY` of its jobs one made ahead is served, so that a crowd
 that never stops does not keep prefetching from ever being done.
@@ -50,15 +53,31 @@ def start(priority: int, owner: ColumnElement[int]) -> ColumnElement[float]:
 
 
 _passed = select(queue.c.passed).where(queue.c.id == 1)
+
+
+def _moved(clock: ColumnElement[float], priority: int, name: str) -> ColumnElement[float]:
+    """Return where a clock stands after jobs up to the time in parameter `name` were leased."""
+    at = bindparam(name, type_=Float)
+    waiting = (
+        select(func.min(jobs.c.virtual_time))
+        .where(
+            # As text and not as parameters, so that the partial index serves it.
+            jobs.c.state == literal_column("'queued'"),
+            jobs.c.priority == literal_column(str(priority)),
+        )
+        .scalar_subquery()
+    )
+    reached = case((waiting < at, waiting), else_=at)
+    return case((clock < reached, reached), else_=clock)
+
+
 _advance = (
     update(queue)
     .where(queue.c.id == 1)
     .values(
         {
-            **{
-                clock: case((clock < bindparam(name, type_=Float), bindparam(name, type_=Float)), else_=clock)
-                for clock, name in ((queue.c.virtual_time, "screen"), (queue.c.ahead_time, "ahead"))
-            },
+            queue.c.virtual_time: _moved(queue.c.virtual_time, ON_SCREEN, "screen"),
+            queue.c.ahead_time: _moved(queue.c.ahead_time, AHEAD, "ahead"),
             queue.c.passed: case(
                 (bindparam("made_ahead") > 0, 0), else_=queue.c.passed + bindparam("on_screen")
             ),
