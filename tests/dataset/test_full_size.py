@@ -25,15 +25,15 @@ from pickapic.records import InputError
 ROOT = Path(__file__).parents[2]
 
 
-def spoil_images(folder):
-    """Overwrite every byte of the image columns: whoever reads one of them fails."""
+def spoil(folder, columns=IMAGE_COLUMNS):
+    """Overwrite every byte of some columns: whoever reads one of them fails."""
     for path in folder.rglob("*.parquet"):
         metadata = pq.read_metadata(path)
         content = bytearray(path.read_bytes())
         for group in range(metadata.num_row_groups):
             for index in range(metadata.num_columns):
                 column = metadata.row_group(group).column(index)
-                if column.path_in_schema in IMAGE_COLUMNS:
+                if column.path_in_schema in columns:
                     start = column.dictionary_page_offset or column.data_page_offset
                     content[start : start + column.total_compressed_size] = (
                         b"\xff" * column.total_compressed_size
@@ -62,8 +62,8 @@ def spoiled(tmp_path_factory, table):
     folder = tmp_path_factory.mktemp("spoiled")
     for name in ("sound", "spoiled"):
         write(folder / name, paper_split(table, 20))
-    spoil_images(folder / "spoiled")
-    with pytest.raises(OSError, match=r"[Cc]ouldn't|deserialize|page"):
+    spoil(folder / "spoiled")
+    with pytest.raises(InputError, match=r"parquet cannot be read: .*([Cc]ouldn't|deserialize|page)"):
         read(folder / "spoiled", ["jpg_1"])
     return folder
 
@@ -120,6 +120,27 @@ def test_a_split_asked_for_is_the_only_one_that_is_opened(spoiled, tmp_path, run
     ):
         code, _, err = run(*command)
         assert code == 0, (command, err)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stats", "DATA"],
+        ["split", "DATA", "OUT", "--prompts", "20"],
+        ["copy", "DATA", "OUT"],
+        ["overlap", "DATA", "DATA"],
+        ["export-dpo", "DATA", "--split", "train", "--out", "OUT"],
+    ],
+    ids=" ".join,
+)
+def test_damage_is_one_line_that_names_the_file(command, tmp_path, table, run):
+    write(tmp_path / "picks", {"train": table})
+    spoil(tmp_path / "picks", ("caption",))
+    names = {"DATA": str(tmp_path / "picks"), "OUT": str(tmp_path / "out")}
+    code, _, err = run("dataset", *(names.get(part, part) for part in command))
+    assert code == 1
+    assert "train-00000-of-00001.parquet cannot be read: " in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 # Odd files

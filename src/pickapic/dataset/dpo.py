@@ -116,8 +116,8 @@ def _rows(source: str | Path, columns: list[str], split: str) -> Iterator[pa.Tab
     try:
         for batch in batches(source, columns, split, _ROWS_AT_ONCE):
             yield pa.Table.from_batches([batch])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{source} cannot be read, nothing was written: {error}") from error
+    except InputError as error:
+        raise InputError(f"{error}; nothing was written") from error
 
 
 @dataclass(frozen=True, slots=True)

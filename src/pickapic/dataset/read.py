@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -106,7 +107,7 @@ def batches(
                 if start >= row + group_rows:
                     row += group_rows
                     continue
-                for batch in file.iter_batches(size, groups, chosen, use_threads=False):
+                for batch in _whole(path, file.iter_batches(size, groups, chosen, use_threads=False)):
                     skipped = min(max(0, start - row), len(batch))
                     table = pa.Table.from_batches([batch.slice(skipped)])
                     yield from conform(table, path, row + skipped).select(chosen).to_batches()
@@ -193,17 +194,36 @@ def conform(table: pa.Table, source: str, first_row: int = 0) -> pa.Table:
 def _read_file(source: Source, path: str, columns: Sequence[str] | None) -> pa.Table:
     with _open(source, path) as file:
         chosen = _chosen(path, file.schema_arrow.names, columns)
-        return conform(file.read(columns=chosen).select(chosen), path)
+        with _readable(path):
+            table = file.read(columns=chosen)
+        return conform(table.select(chosen), path)
 
 
 def _open(source: Source, path: str) -> pq.ParquetFile:
-    try:
+    with _readable(path):
         # Over a network what is wanted of a file is fetched in few large pieces; on disk that would only cost memory.
         return pq.ParquetFile(path, filesystem=source.filesystem, pre_buffer=source.filesystem is not None)
+
+
+@contextmanager
+def _readable(path: str) -> Generator[None]:
+    """Say in a sentence what is wrong with a file.
+
+    Raises:
+        InputError: it is no Parquet file, is damaged, or where it lies does not give it.
+    """
+    try:
+        yield
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is not a complete Parquet file: {error}") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        # Arrow breaks what it says into lines.
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _whole(path: str, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with _readable(path):
+        yield from rows
 
 
 def _of_each(source: Source, paths: Sequence[str], work: Callable[[str], T]) -> list[T]:
