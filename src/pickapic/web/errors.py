@@ -138,6 +138,7 @@ async def _database(request: Request, error: Exception) -> Response:
 
 async def _store(request: Request, error: Exception) -> Response:
     structlog.get_logger("pickapic.web").error("the image store", error=str(error))
+    request.app.state.service.metrics.store_errors.labels("request").inc()
     message = language_of(request).text("The image store does not answer; try again.")
     return answer(request, 503, "busy", message, {"Retry-After": "2"})
 
