@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import select
 
 import failing_generators
-from pickapic.collect import duel, overview, schema, users, views
+from pickapic.collect import dead_letter, duel, overview, schema, users, views
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
@@ -114,10 +114,10 @@ def test_a_duel_whose_images_cannot_be_made_fails_with_a_message(tmp_path, plugi
             assert view.state == "failed"
             assert "No images could be made" in view.message
             assert (await shop.states()).keys() <= {"dead", "cancelled"}
-            dead = await shop.database.read(overview.dead_jobs)
+            dead = await shop.database.read(dead_letter.dead_jobs)
             assert dead[0].error.startswith("RuntimeError: ")
             assert (await shop.database.read(overview.stats)).duels_failed == 1
-            assert await shop.database.write(overview.retry, now()) == 0
+            assert await shop.database.write(dead_letter.retry, now()) == 0
 
     asyncio.run(play())
 
@@ -131,7 +131,7 @@ def test_given_up_jobs_of_an_open_duel_can_be_retried(tmp_path, plugin):
                 pass
             assert await shop.states() == {"done": 5, "dead": 1}
             assert {row.state for row in await shop.rows(duels)} == {"open"}
-            assert await shop.database.write(overview.retry, now()) == 1
+            assert await shop.database.write(dead_letter.retry, now()) == 1
             while await shop.worker.work_once():
                 pass
             assert await shop.states() == {"done": 6}

@@ -44,6 +44,7 @@ MODERATORS = {
     "/admin/images/{token}",
     "/admin/images/{token}/uphold",
     "/admin/images/{token}/dismiss",
+    "/admin/images/{token}/made",
     "/admin/reviews",
     "/admin/reviews/{uid}/{decision}",
 }

@@ -59,29 +59,35 @@ def stats(database: Url = None, json_output: Json = False) -> None:
 @admin.command()
 def jobs(
     database: Url = None,
-    retry: Annotated[bool, typer.Option(help="Queue them again, where the duel is still open.")] = False,
+    retry: Annotated[bool, typer.Option(help="Queue the dead again, where the duel is still open.")] = False,
+    give_up: Annotated[bool, typer.Option(help="Take all off the list.")] = False,
     json_output: Json = False,
 ) -> None:
-    """List the jobs that were given up after too many attempts, and why.
+    """List the jobs that were given up (dead) and those that a generator would not draw (refused), and why.
 
     Example: `pickapic admin jobs --retry`
     """
     from datetime import UTC, datetime
 
     from pickapic.cli import output
-    from pickapic.collect import overview
+    from pickapic.collect import dead_letter
 
-    dead = collection.read(database, overview.dead_jobs)
+    dead = collection.read(database, dead_letter.dead_jobs, 100, True)
     if json_output:
         output.show_json(dead)
     else:
         output.show_table(
-            ("job", "generator", "attempts", "given up", "error", "prompt"),
-            [(job.id, job.generator, job.attempts, job.finished_at, job.error, job.prompt) for job in dead],
+            ("job", "state", "generator", "attempts", "when", "why", "prompt"),
+            [
+                (one.id, one.state, one.generator, one.attempts, one.finished_at, one.error, one.prompt)
+                for one in dead
+            ],
         )
     if retry:
-        count = collection.write(database, overview.retry, datetime.now(UTC))
+        count = collection.write(database, dead_letter.retry, datetime.now(UTC))
         output.say(f"{count} queued again")
+    if give_up:
+        output.say(f"{collection.write(database, dead_letter.give_up)} given up")
 
 
 @admin.command()

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from pickapic.collect.states import ASIDE, FLAGGED, GENERATED, READY, WITHHELD
-from pickapic.collect.tables import duels, images, rounds
+from pickapic.collect.tables import duels, images, jobs, rounds
 from pickapic.records import ImageFacts
 
 ADDRESS = "/api/v1/images/"
@@ -238,6 +238,48 @@ _how_made = select(
 )
 _facts = _how_made.where(images.c.token.in_(bindparam("tokens", expanding=True)))
 _facts_by_uid = _how_made.where(images.c.uid.in_(bindparam("uids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """All that is known of how an image came about; `sent` is JSON, `seconds` how long its generator took.
+
+    None where the generator has no such thing, or where the image is from before it was kept.
+    """
+
+    token: str
+    state: str
+    origin: str
+    model: str
+    prompt: str
+    revised_prompt: str | None
+    negative_prompt: str
+    seed: int
+    guidance_scale: float | None
+    steps: int | None
+    scheduler: str | None
+    width: int
+    height: int
+    seconds: float | None
+    sha256: str
+    source_sha256: str | None
+    sent: str | None
+    worker: str | None
+    created_at: datetime
+    flag: str | None
+
+
+_making = (
+    select(*(jobs.c.worker if name == "worker" else images.c[name] for name in Making.__slots__))
+    .join(jobs, jobs.c.id == images.c.job_id)
+    .where(images.c.token == bindparam("token"))
+)
+
+
+def making(connection: Connection, token: str) -> Making | None:
+    """Return how the image of a token was made, for staff; None if there is none."""
+    row = connection.execute(_making, {"token": token}).first()
+    return Making(*row) if row else None
 
 
 def facts(connection: Connection, tokens: Sequence[str]) -> dict[str, ImageFacts]:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, literal, literal_column, select, union_all
 
 from pickapic.collect import generator_states, jobs, places, reports
+from pickapic.collect.endings import REFUSED
 from pickapic.collect.plans import plan_for_values
 from pickapic.collect.tables import images, prompt_reviews, risks, rounds, users
 from pickapic.collect.tables import jobs as jobs_table
@@ -64,7 +65,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorFigures:
-    """A generator with what became of its images: made and failed within seven days, and the share it won.
+    """A generator with what became of its images: made, failed, refused within seven days, and the share it won.
 
     `won` is over its rounds among the last picks of the whole collection (`LAST_PICKS`), a tie half a win.
     """
@@ -72,6 +73,7 @@ class GeneratorFigures:
     state: generator_states.GeneratorState
     made: int
     failed: int
+    refused: int
     seconds: float | None
     rounds: int
     won: float | None
@@ -129,6 +131,7 @@ def generator_figures(
                 jobs_table.c.generator,
                 func.sum(case((jobs_table.c.state == jobs.DONE, 1), else_=0)).label("made"),
                 func.sum(case((jobs_table.c.state == jobs.DEAD, 1), else_=0)).label("failed"),
+                func.sum(case((jobs_table.c.state == REFUSED, 1), else_=0)).label("refused"),
                 func.avg(jobs_table.c.seconds).label("seconds"),
             )
             .where(jobs_table.c.finished_at > now - WEEK, jobs_table.c.kind == "generate")
@@ -145,6 +148,7 @@ def generator_figures(
                 state=state,
                 made=int(row.made) if row else 0,
                 failed=int(row.failed) if row else 0,
+                refused=int(row.refused) if row else 0,
                 seconds=round(float(row.seconds), 3) if row and row.seconds is not None else None,
                 rounds=count,
                 won=points / count if count else None,
@@ -157,7 +161,7 @@ def _won(connection: Connection) -> dict[str, tuple[int, float]]:
     """Return rounds and wins of each model among the last picks between two models."""
     last = (
         select(rounds.c.left_image_id, rounds.c.right_image_id, rounds.c.pick)
-        .where(rounds.c.state == "answered", rounds.c.gold.is_(None))
+        .where(rounds.c.picked_at.is_not(None), rounds.c.state == "answered", rounds.c.gold.is_(None))
         .order_by(rounds.c.picked_at.desc())
         .limit(LAST_PICKS)
         .subquery()
@@ -210,7 +214,7 @@ def _gold(connection: Connection) -> float | None:
     """Return the share of gold rounds answered right, among the last answers."""
     last = (
         select(rounds.c.pick, rounds.c.gold)
-        .where(rounds.c.state == "answered")
+        .where(rounds.c.picked_at.is_not(None), rounds.c.state == "answered")
         .order_by(rounds.c.picked_at.desc())
         .limit(LAST_PICKS)
         .subquery()

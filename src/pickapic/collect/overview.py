@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, literal_column, select, update
+from sqlalchemy import Column, Connection, func, select
 
 from pickapic.collect import jobs as queue
-from pickapic.collect.plans import plan_for_values
-from pickapic.collect.tables import duels, images, jobs, rounds, users
-
-# As text and not as a parameter, so that the partial index serves it.
-_is_dead = jobs.c.state == literal_column("'dead'")
+from pickapic.collect.tables import duels, images, rounds, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +26,6 @@ class Stats:
     jobs_queued: int
     jobs_leased: int
     jobs_dead: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeadJob:
-    """A job that was given up, and why."""
-
-    id: int
-    generator: str
-    prompt: str
-    attempts: int
-    finished_at: datetime | None
-    error: str | None
 
 
 def stats(connection: Connection) -> Stats:
@@ -65,34 +47,6 @@ def stats(connection: Connection) -> Stats:
         jobs_leased=depths[queue.LEASED],
         jobs_dead=depths[queue.DEAD],
     )
-
-
-def dead_jobs(connection: Connection, limit: int = 100) -> list[DeadJob]:
-    """Return the jobs that were given up, the latest first."""
-    columns = (
-        jobs.c.id,
-        jobs.c.generator,
-        jobs.c.prompt,
-        jobs.c.attempts,
-        jobs.c.finished_at,
-        jobs.c.error,
-    )
-    plan_for_values(connection)
-    rows = connection.execute(select(*columns).where(_is_dead).order_by(jobs.c.id.desc()).limit(limit))
-    return [DeadJob(*row) for row in rows]
-
-
-def retry(connection: Connection, now: datetime, ids: Sequence[int] | None = None) -> int:
-    """Queue given-up jobs again (all, or `ids`) as if new, where their duel is still open; return how many."""
-    chosen = _is_dead
-    if ids is not None:
-        chosen &= jobs.c.id.in_(ids)
-    still_open = select(duels.c.id).where(duels.c.state == "open").scalar_subquery()
-    return connection.execute(
-        update(jobs)
-        .where(chosen, jobs.c.duel_id.in_(still_open))
-        .values(state=queue.QUEUED, attempts=0, not_before=now, finished_at=None)
-    ).rowcount
 
 
 def _counts(connection: Connection, column: Column[Any]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from pickapic.web.routes.admin import (
     exports,
     generators,
     gold,
+    images,
     jobs,
     overview,
     reports,
@@ -16,7 +17,7 @@ from pickapic.web.routes.admin import (
 )
 
 router = APIRouter(include_in_schema=False)
-for _part in (overview, users, reports, reviews, gold, generators, jobs, workers, exports, decisions):
+for _part in (overview, users, reports, images, reviews, gold, generators, jobs, workers, exports, decisions):
     router.include_router(_part.router)
 
 __all__ = ["router"]

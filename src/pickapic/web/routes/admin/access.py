@@ -47,6 +47,8 @@ DONE = {
     "weight": "The weight is changed.",
     "token-revoke": "The token is revoked: within two seconds it opens nothing any more.",
     "retry": "The jobs are queued again, where their prompt is still open.",
+    "give-up": "The jobs are given up, and off this list.",
+    "try": "The next image that is ordered tries it.",
     "export": "The export has begun.",
     "export-stop": "The export is stopped; nothing of it is left.",
 }

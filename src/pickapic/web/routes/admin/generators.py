@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from pickapic.collect import decisions, generator_states, live
+from pickapic.collect import breakers, decisions, generator_states, live
 from pickapic.records import InputError
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page
 from pickapic.web.service import ServiceHere, now
@@ -22,7 +22,13 @@ async def generators_page(request: Request, service: ServiceHere, person: Chief)
     """Show the generators of the settings."""
     figures = await service.database.read(live.generator_figures, service.settings.generators, now())
     total = sum(one.state.weight for one in figures if one.state.enabled)
-    context = {"figures": figures, "total": total, "last_picks": live.LAST_PICKS}
+    context = {
+        "figures": figures,
+        "total": total,
+        "last_picks": live.LAST_PICKS,
+        "failing": await service.database.read(breakers.read),
+        "now": now(),
+    }
     return await page(request, service, person, "generators", context)
 
 
@@ -68,6 +74,15 @@ async def weigh(
     )
     service.drawn.clear()
     return back("/admin/generators", "weight")
+
+
+@router.post("/{name}/try")
+async def try_now(service: ServiceHere, person: Chief, name: str) -> Response:
+    """Let the next image try a generator that is benched."""
+    names = [choice.name for choice in service.settings.generators]
+    await service.database.write(breakers.try_now, names, name, person.user_id, now())
+    service.drawn.clear()
+    return back("/admin/generators", "try")
 
 
 def _number(text: str) -> float:
