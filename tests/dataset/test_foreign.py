@@ -415,3 +415,42 @@ def test_the_split_is_in_the_name(tmp_path):
         "all.json": "train",
     }
     assert {name: split_of(tmp_path / name) for name in names} == names
+
+
+def test_a_conversion_that_was_stopped_goes_on_without_reading_images_again(tmp_path, monkeypatch):
+    """40 rankings of 4 images, 6 pairs each; a stop falls into the middle of one ranking's pairs."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(160):
+        (images / f"{number:03d}.jpg").write_bytes(encoded("JPEG", number)[0])
+    content = [
+        {
+            "id": f"{i:06d}-0000",
+            "prompt": f"prompt {i % 7}",
+            "generations": [f"{4 * i + j:03d}.jpg" for j in range(4)],
+            "ranking": [1, 2, 2, 3],
+        }
+        for i in range(40)
+    ]
+    given = source("imagerewarddb", written(tmp_path / "test.json", content), images)
+    found = survey(given)
+    assert found.pairs == 240
+    monkeypatch.setattr("pickapic.dataset.write.ROW_GROUP_ROWS", 40)
+    monkeypatch.setattr("pickapic.dataset.convert.ROWS_AT_ONCE", 40)
+    whole = convert(given, tmp_path / "whole", found, shard_bytes=1)
+    assert [shard.rows for shard in whole.shards] == [40] * 6
+
+    def stop(count, done=[0]):  # noqa: B006  (a counter)
+        done[0] += count
+        if done[0] >= 165:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(given, tmp_path / "out", found, shard_bytes=1, on_progress=stop)
+    for number in range(96):  # those of the first 24 rankings, 144 pairs: written, and not needed any more
+        (images / f"{number:03d}.jpg").unlink()
+    assert convert(given, tmp_path / "out", found, shard_bytes=1) == whole
+    for shard in whole.shards:
+        assert (tmp_path / "out" / shard.path).read_bytes() == (tmp_path / "whole" / shard.path).read_bytes()
+    with pytest.raises(InputError, match="is there already"):
+        convert(given, tmp_path / "out", found, shard_bytes=2)
