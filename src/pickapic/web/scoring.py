@@ -160,7 +160,14 @@ class Scoring:
         scorer = self._try_to_load()
         if scorer is None:
             return [ScorerUnavailableError(f"The scorer cannot be used: {self._state}.")] * len(group)
-        return score_apart(lambda together: self._call(scorer, together), group)
+        answers = score_apart(lambda together: self._call(scorer, together), group)
+        # A scorer elsewhere that is away is no fault of the images.
+        return [
+            ScorerUnavailableError("The scorer does not answer; try again later.")
+            if isinstance(answer, ConnectionError)
+            else answer
+            for answer in answers
+        ]
 
     def _call(self, scorer: Scorer, group: Sequence[Asked]) -> list[Scored]:
         images = sum(len(request.images) for request in group)
