@@ -99,6 +99,14 @@ def _fill(browser: Browser, collection: Collection, player: Player) -> int:
         "UPDATE jobs SET state = 'dead', error = ?, finished_at = created_at, attempts = 3 WHERE id IN (1, 2)",
         f"RuntimeError: out of memory {SCRIPT}",
     )
+    for kind, label in (("worker", f"rack 2, {SCRIPT}"), ("worker", "gpu 1"), ("score", "nightly")):
+        _command(collection, "tokens", "create", kind, label)
+    collection.change(
+        "INSERT INTO workers (name, token_id, generators, started_at, seen_at) SELECT uid || ':gpu-box-4711-0a1b2c3d', "
+        "id, ?, strftime('%Y-%m-%d %H:%M:%f000'), strftime('%Y-%m-%d %H:%M:%f000') FROM tokens WHERE label = 'gpu 1'",
+        json.dumps([f"a-model-with-a-long-name-{number}" for number in range(8)]),
+    )
+    collection.change("UPDATE tokens SET revoked_at = created_at WHERE label LIKE 'rack%'")
     # As if they had picked for an hour.
     collection.change(
         "UPDATE rounds SET picked_at = strftime('%Y-%m-%d %H:%M:%f000', picked_at, "
@@ -149,7 +157,10 @@ def test_every_page_fits_and_can_be_used_by_all(
     complaints = _heard(page)
     pages = {
         name: f"/admin/{name}"
-        for name in ("users", "reports", "reviews", "gold", "generators", "jobs", "exports", "decisions")
+        for name in (
+            *("users", "reports", "reviews", "gold", "generators"),
+            *("jobs", "workers", "exports", "decisions"),
+        )
     }
     pages |= {"overview": "/admin", "user": f"/admin/users/{doubtful}"}
     pages |= {f"tables-{path.replace('/', '-')}": f"/admin/tables/{path}" for path in TABLES}
@@ -315,6 +326,23 @@ def test_a_generator_switched_off_is_drawn_no_more(
     for name in ("aurora", "bramble", "cobalt", "dune", "ember"):
         desk.get_by_role("button", name=f"Switch miniature-{name} on").click()
         expect(desk.get_by_role("status")).to_contain_text("switched on")
+
+
+def test_a_token_is_shown_once_and_revoked(
+    new_page: Callable[..., Page], boss: dict, own_collection: Collection
+) -> None:
+    page = new_page(**DEVICES["phone"], storage_state=boss)
+    page.goto(f"{own_collection.address}/admin/workers")
+    page.get_by_label("For which machine").fill("attic")
+    page.get_by_role("button", name="Make it").click()
+    shown = page.get_by_role("region", name="The token of attic").locator("code").first.inner_text()
+    assert shown.startswith("pickapic_worker_")
+    _look(page, "admin-token-phone-light", axe=True)
+    page.goto(f"{own_collection.address}/admin/workers")
+    assert shown not in page.content()
+    page.get_by_role("button", name="Revoke the token of attic").click()
+    assert "opens nothing any more" in page.get_by_role("status").inner_text()
+    assert page.get_by_role("button", name="Revoke the token of attic").count() == 0
 
 
 def test_numbers_change_by_themselves(
