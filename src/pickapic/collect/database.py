@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pickapic.collect.refusals import RefusalError
@@ -42,6 +43,8 @@ TRIES = 4
 # PostgreSQL's codes of errors.
 DEADLOCK = "40P01"
 NO_TEXT = "22021"
+# It is lost, stops, starts, or has no connection left: to whoever asks, one and the same, and it will pass.
+AWAY = ("08", "53300", "57P01", "57P02", "57P03")
 
 
 class Database(Protocol):
@@ -284,6 +287,16 @@ class PostgresDatabase:
         return await self._run(True, work, *args, **kwargs)
 
     async def _run(self, only_read: bool, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._repeat(only_read, work, *args, **kwargs)
+        except DBAPIError as error:
+            if (_state(error) or "").startswith(AWAY):
+                raise OperationalError(error.statement, error.params, error.orig or error) from error
+            raise
+        except (OSError, PoolTimeoutError) as error:
+            raise OperationalError(None, None, error) from error
+
+    async def _repeat(self, only_read: bool, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         for left in reversed(range(TRIES)):
             async with self._engine.connect() as connection:
                 if only_read:
