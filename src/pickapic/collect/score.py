@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 
 from pickapic.collect.tables import duels, rounds
 
@@ -39,10 +39,10 @@ def score_of(connection: Connection, user_id: int) -> Score:
     """Return the score of a user, see `score`."""
     answered = and_(rounds.c.user_id == user_id, rounds.c.state == "answered")
     picks = connection.execute(select(func.count()).select_from(rounds).where(answered)).scalar_one()
+    is_open = exists().where(duels.c.id == rounds.c.duel_id, duels.c.state == "open")
     gold = connection.execute(
         select(rounds.c.pick == rounds.c.gold)
-        .join(duels, duels.c.id == rounds.c.duel_id)
-        .where(answered, rounds.c.gold.is_not(None), duels.c.state != "open")
+        .where(answered, rounds.c.gold.is_not(None), ~is_open)
         .order_by(rounds.c.picked_at.desc(), rounds.c.id.desc())
         .limit(LONGEST_STREAK)
     ).scalars()

@@ -63,7 +63,7 @@ def account(connection: Connection, user_id: int) -> Account:
     open_duel = connection.execute(
         select(duels.c.uid)
         .where(duels.c.user_id == user_id, duels.c.state == "open")
-        .order_by(duels.c.id.desc())
+        .order_by(duels.c.created_at.desc(), duels.c.id.desc())
         .limit(1)
     ).scalar()
     made = connection.execute(
