@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 import pyarrow as pa
@@ -31,6 +31,8 @@ ROWS_WITH_IMAGES, ROWS_WITHOUT_IMAGES = 256, 65_536
 
 _FILES_AT_ONCE = 16
 """Files that are opened side by side where each is a few requests over a network."""
+
+_WINDOW_BYTES = 1 << 20
 
 T = TypeVar("T")
 
@@ -200,9 +202,10 @@ def _read_file(source: Source, path: str, columns: Sequence[str] | None) -> pa.T
 
 
 def _open(source: Source, path: str) -> pq.ParquetFile:
+    # Over a network what is wanted of a row group is fetched in few large pieces; on disk that would only cost memory.
+    local = {"pre_buffer": False, "buffer_size": _WINDOW_BYTES} if source.filesystem is None else {}
     with _readable(path):
-        # Over a network what is wanted of a file is fetched in few large pieces; on disk that would only cost memory.
-        return pq.ParquetFile(path, filesystem=source.filesystem, pre_buffer=source.filesystem is not None)
+        return pq.ParquetFile(path, filesystem=source.filesystem, **cast(Any, {"pre_buffer": True} | local))
 
 
 @contextmanager
