@@ -23,10 +23,16 @@ async def watched(worker: Worker, host: str, port: int | None) -> AsyncGenerator
     if port is None:
         yield
         return
-    registry = CollectorRegistry()
-    registry.register(WorkerFigures(worker))
+    registry = figures_of(worker)
     async with endpoint(host, port, lambda: generate_latest(registry)):
         yield
+
+
+def figures_of(worker: Worker) -> CollectorRegistry:
+    """Return a registry of a worker's figures alone."""
+    registry = CollectorRegistry()
+    registry.register(WorkerFigures(worker))
+    return registry
 
 
 @asynccontextmanager
