@@ -20,10 +20,12 @@ def ended(hands, **changes):
 def test_both_are_listed_with_their_reasons_the_latest_first(hands):
     *_, first, second = ended(hands)
     listed = hands.read(dead_letter.dead_jobs, 100, True)
-    assert [(one.id, one.state, one.error, one.is_open) for one in listed] == [
+    expected = [
         (second.id, "refused", "it would be unsafe", True),
         (first.id, "dead", "out of memory", True),
     ]
+    found = [(one.id, one.state, one.error, one.is_open) for one in listed]
+    assert found == sorted(expected, reverse=True)
     assert [one.id for one in hands.read(dead_letter.dead_jobs)] == [first.id]
 
 

@@ -161,7 +161,7 @@ class Workbench:
             flag=found.flag if found else None,
             sets_size=job.size is None,
             sent=_shown(generated.sent),
-            revised_prompt=generated.revised_prompt,
+            revised_prompt=_text(generated.revised_prompt) if generated.revised_prompt else None,
             source_sha256=generated.source_sha256,
         )
         return image, data
@@ -180,7 +180,12 @@ class Workbench:
 
 
 def _without(job: jobs.Job, outcome: Outcome, message: str) -> Made:
-    return Made(Result(job.id, job.attempts, outcome, message=message))
+    return Made(Result(job.id, job.attempts, outcome, message=_text(message)))
+
+
+def _text(said: str) -> str:
+    """Return what a provider said as a database takes it."""
+    return said.replace("\0", "").encode(errors="replace").decode()[:SENT_LENGTH]
 
 
 def _shown(sent: Mapping[str, Any]) -> str | None:

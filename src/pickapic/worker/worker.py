@@ -71,6 +71,7 @@ class Worker:
         self._lanes: list[Lane] = []
         self._lane_of: dict[str, Lane] = {}
         self._held: dict[int, Job] = {}
+        self._lost: set[int] = set()
         self._ready: list[Result] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._unstored = 0
@@ -271,7 +272,8 @@ class Worker:
                 self._depot_trouble.failed(error, 1)
                 continue
             lost = {key for key in held if key in self._held and key not in mine}
-            self.leases_lost += len(lost)
+            self.leases_lost += len(lost - self._lost)
+            self._lost = lost
             for lane in self._lanes:
                 for job in [job for job in lane.waiting if job.id in lost]:
                     lane.waiting.remove(job)
