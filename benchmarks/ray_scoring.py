@@ -7,13 +7,15 @@ already, as two nodes of one core each (`--nodes 1`: one of all cores), and each
     python benchmarks/ray_scoring.py --images 20000 --rounds 1
     python benchmarks/ray_scoring.py --units       # what one core does, what a task and a part cost
 
-Two rates are given: with loading the scorer (once in this process, by every actor on the cluster), and from the first
-finished part on, which is what a long run comes to. Goal: within 15 % of the local engine's.
+Three rates are given: with loading the scorer (once in this process, by every actor on the cluster); from the first
+finished part on, which is what a long run comes to; and, since other work on the machine disturbs both, images for each
+second of the processor that all processes together used meanwhile. Goal: within 15 % of the local engine's.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -27,6 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -128,21 +131,42 @@ def run(data: Path, out: Path, scorer: str, engine: str, actors: int | None = No
     if engine == "ray":
         job = Job((str(data),), Wanted(), scorer, {}, "logit", table.part_rows)
         chosen = RayEngine(job, Cluster(actors=actors), source, table.columns, loaded)
-    times: list[tuple[float, int]] = []
+    times: list[tuple[float, int, float]] = []
+    driver: list[float] = []
+
+    def note(images: int) -> None:
+        # Between the first part and the last, not more often: it looks at every process.
+        driver.append(time.process_time())
+        cpu = cpu_seconds() if not times or times[-1][1] + images >= source.count else 0.0
+        times.append((time.perf_counter() - started, (times[-1][1] if times else 0) + images, cpu))
+
     table.begin(fresh=True)
     started = time.perf_counter()
-    table.fill("fail", lambda images: times.append((time.perf_counter() - started, images)), chosen)
+    table.fill("fail", note, chosen)
     table.finish()
     seconds = time.perf_counter() - started + (loading if engine == "local" else 0.0)
-    first, images = times[0]
+    (first, images, cpu), (last, _, cpu_last) = times[0], times[-1]
     result = {
         "seconds": seconds,
         "images_a_second": source.count / seconds,
-        "steady_images_a_second": (source.count - images) / (times[-1][0] - first),
+        "steady_images_a_second": (source.count - images) / (last - first),
+        "images_a_cpu_second": (source.count - images) / (cpu_last - cpu),
+        "cpu_seconds_an_image_here": (driver[-1] - driver[0]) / (source.count - images),
         "until_first_part": first,
         "loading": loading,
     }
     return result | ({"bytes_over_the_cluster": chosen.received} if chosen is not None else {})
+
+
+def cpu_seconds() -> float:
+    """Return what this process and all below it (the nodes are) have used of the processor."""
+    here = psutil.Process()
+    seconds = 0.0
+    for process in [here, *here.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def turns(data: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
@@ -155,7 +179,8 @@ def turns(data: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, 
             found[engine].append(result)
             print(
                 f"round {number + 1}, {engine}: {result['seconds']:.1f} s, {result['images_a_second']:.0f} images/s, "
-                f"{result['steady_images_a_second']:.0f} from the first part on; load {os.getloadavg()[0]:.1f}",
+                f"{result['steady_images_a_second']:.0f} from the first part on, "
+                f"{result['images_a_cpu_second']:.0f} a second of the processor; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
     same = (folder / "local.parquet").read_bytes() == (folder / "ray.parquet").read_bytes()
@@ -163,7 +188,7 @@ def turns(data: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, 
         kind: statistics.median(
             there[kind] / here[kind] for there, here in zip(found["ray"], found["local"], strict=True)
         )
-        for kind in ("images_a_second", "steady_images_a_second")
+        for kind in ("images_a_second", "steady_images_a_second", "images_a_cpu_second")
     }
     for kind, ratio in ratios.items():
         print(f"{kind}: ray / local {ratio:.3f}, goal {GOAL}: {'met' if ratio >= GOAL else 'missed'}")
@@ -180,9 +205,12 @@ def units(data: Path, folder: Path) -> dict[str, object]:
     parts = images / IMAGES_A_PART
     return {
         "images_a_second_and_core": one["steady_images_a_second"],
+        "images_a_cpu_second": one["images_a_cpu_second"],
+        "images_a_cpu_second_on_two_nodes": two["images_a_cpu_second"],
         "scaling_to_two_nodes": two["steady_images_a_second"] / one["steady_images_a_second"] / 2,
         "start_seconds": one["until_first_part"],
         "seconds_a_part_without_a_model": (idle["seconds"] - idle["until_first_part"]) / (parts - 1),
+        "driver_cpu_seconds_an_image": two["cpu_seconds_an_image_here"],
         "bytes_over_the_cluster_an_image": one["bytes_over_the_cluster"] / images,
         "load": os.getloadavg()[0],
     }

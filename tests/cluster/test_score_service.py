@@ -8,11 +8,15 @@ import time
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from served import free_port, kill, metric, post_all, replicas, served
+from typer.testing import CliRunner
 
+from duel_tables import duels
 from fake_scorers import expected
 from hostile_images import bomb, encoded
+from pickapic.cli.app import make_app
 from pickapic.cluster.score_service import build
 from pickapic.cluster.serving import Place
 from pickapic.records import InputError
@@ -140,6 +144,26 @@ def test_a_remote_scorer_gives_what_the_scorer_gives(address, tmp_path):
     ]
     with pytest.raises(InputError, match=r"images\[0\] cannot be read"):
         remote.score("a", [b"broken"])
+
+
+def test_a_dataset_is_scored_by_a_service_as_it_is_in_process(address, tmp_path):
+    data = tmp_path / "picks.parquet"
+    pq.write_table(duels(30), data)
+    tables = []
+    for options in (["hashing"], ["remote", "--model", address]):
+        out = tmp_path / f"{options[0]}.parquet"
+        command = ["score", str(data), "--out", str(out), "--scorer", *options]
+        result = CliRunner().invoke(make_app(), command)
+        assert result.exit_code == 0, result.output
+        tables.append(pq.read_table(out))
+    assert tables[0].equals(tables[1])
+
+
+def test_a_service_that_goes_away_is_no_fault_of_the_images(address):
+    remote = RemoteScorer(address, pause=0.01)
+    remote._url = "http://127.0.0.1:9"
+    with pytest.raises(ConnectionError, match="no score service answers"):
+        remote.score("a", [encoded(1)])
 
 
 def test_a_remote_scorer_without_a_service():
