@@ -76,8 +76,8 @@ class Machine:
         wait: float = 0.0,
         asides: bool = False,
     ) -> httpx.Response:
-        room = {"generators": list(makes), "jobs": want, "asides": asides}
-        report = {"results": list(results), "holding": holding or [], "rooms": [room], "wait_s": wait}
+        rooms = [{"generators": list(makes), "jobs": want, "asides": asides}] if makes or want else []
+        report = {"results": list(results), "holding": holding or [], "rooms": rooms, "wait_s": wait}
         return await self.call("POST", "/turn", report)
 
     async def bring(self, data: bytes, sha256: str | None = None) -> httpx.Response:

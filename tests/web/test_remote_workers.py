@@ -70,7 +70,11 @@ def test_a_duel_is_made_from_afar(afar):
             results.append(
                 made(job, image(data, scheduler="euler", steps=12, follows_negative=True), seconds=0.5)
             )
+        (seen,) = await site.service.database.read(workers.seen, now())
+        assert (seen.name, seen.token_label, seen.leased) == (f"{site.made.uid}:box", "gpu 1", 6)
+        assert set(seen.generators) == set(site.makes)
         assert await machine.turn(*results) == []
+        assert await site.service.database.read(workers.seen, now()) == [], "a worker without rooms winds up"
         rows = await site.rows(images)
         assert len(rows) == 6
         for row in rows:
@@ -83,9 +87,6 @@ def test_a_duel_is_made_from_afar(afar):
         assert {row.state for row in (await all_jobs(site)).values()} == {"done"}
         duel = await person.read(duel)
         assert (await person.pick(duel, "left")).status_code == 200
-        (seen,) = await site.service.database.read(workers.seen, now())
-        assert (seen.name, seen.token_label) == (f"{site.made.uid}:box", "gpu 1")
-        assert set(seen.generators) == set()  # the last turn had no room for anything
 
     afar(play)
 

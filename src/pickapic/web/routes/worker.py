@@ -161,15 +161,18 @@ async def _checked(service: Service, incoming: Incoming, worker: RemoteWorker, b
     """Return what a worker reports, as far as it is true; an image that is not what it should be is an error."""
     made = [said.job_id for said in body.results if said.outcome == MADE]
     held = await service.database.read(claims.held, worker.name, made)
-    results: list[Result] = []
-    brought: list[str] = []
+    told: list[Result] = []
+    claimed: list[ResultSaid] = []
     for said in {one.job_id: one for one in body.results}.values():
         if said.outcome != MADE:
-            results.append(Result(said.job_id, said.attempt, said.outcome, None, said.message, said.seconds))
+            told.append(Result(said.job_id, said.attempt, said.outcome, None, said.message, said.seconds))
         elif said.job_id in held:
-            results.append(await _looked_at(incoming, worker, held[said.job_id], said))
-            brought += [said.image.sha256] if said.image else []
+            claimed.append(said)
         # Else it was recorded before, or is another's now: in both cases there is nothing to do.
+    looked = await asyncio.gather(
+        *(_looked_at(incoming, worker, held[said.job_id], said) for said in claimed)
+    )
+    brought = tuple(said.image.sha256 for said in claimed if said.image)
     known = {choice.name for choice in service.settings.generators}
     rooms = tuple(
         Room(
@@ -180,7 +183,7 @@ async def _checked(service: Service, incoming: Incoming, worker: RemoteWorker, b
         )
         for room in body.rooms
     )
-    return _Turn(Report(tuple(results), tuple(body.holding), rooms), tuple(brought))
+    return _Turn(Report((*told, *looked), tuple(body.holding), rooms), brought)
 
 
 async def _looked_at(incoming: Incoming, worker: RemoteWorker, job: claims.Held, said: ResultSaid) -> Result:
@@ -201,7 +204,10 @@ async def _hand_over(service: Service, worker: RemoteWorker, report: Report) -> 
 
 def _record(connection: Connection, worker: RemoteWorker, report: Report, service: Service) -> list[jobs.Job]:
     moment = now()
-    workers.note(connection, worker.name, report.generators, worker.machine.token_id, moment)
+    if report.rooms:
+        workers.note(connection, worker.name, report.generators, worker.machine.token_id, moment)
+    else:  # it winds up
+        workers.forget(connection, worker.name)
     return handover.hand_over(connection, worker.name, report, service.settings, moment, service.rng)
 
 
