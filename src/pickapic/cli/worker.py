@@ -88,6 +88,7 @@ async def _run(settings: Settings, metrics_at: tuple[str, int | None]) -> None:
     from pickapic.collect import schema
     from pickapic.collect.database import open_database
     from pickapic.storage.blobs import open_store
+    from pickapic.storage.health import check_at_start
     from pickapic.worker import beside_database
     from pickapic.worker.endpoint import watched
     from pickapic.worker.stopping import stop_on_signals
@@ -96,7 +97,9 @@ async def _run(settings: Settings, metrics_at: tuple[str, int | None]) -> None:
     database = open_database(settings.database_url)
     try:
         await schema.upgrade_if_empty(database)
-        working = beside_database(settings, database, open_store(settings.images_url))
+        store = open_store(settings.images_url)
+        await check_at_start(store)
+        working = beside_database(settings, database, store)
         async with watched(working, *metrics_at):
             output.say("the worker is ready")
             await working.run(stop)
