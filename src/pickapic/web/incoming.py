@@ -19,7 +19,6 @@ import obstore
 import structlog
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
-from sqlalchemy.exc import SQLAlchemyError
 
 from pickapic.collect import claims
 from pickapic.collect.claims import FalseClaimError, Held
@@ -61,6 +60,7 @@ class Incoming:
         self._inspector: Inspector | None = None
         self._asked = "none"
         self._next_look = 0.0
+        self._opening = asyncio.Lock()
         self._log = structlog.get_logger("pickapic.web")
 
     async def classifier(self) -> str:
@@ -145,18 +145,16 @@ class Incoming:
 
     async def _open(self) -> Inspector:
         """Return the inspector with the present list of blocked images; the classifier is loaded at the first call."""
-        inspector = self._inspector
-        if inspector is None:
-            loop = asyncio.get_running_loop()
-            inspector = await loop.run_in_executor(self._thread, self._load_inspector)
-            self._inspector = inspector
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + BLOCKED_SECONDS
-            try:
+        # Nobody looks at an image with a list that is still being read.
+        async with self._opening:
+            inspector = self._inspector
+            if inspector is None:
+                loop = asyncio.get_running_loop()
+                inspector = await loop.run_in_executor(self._thread, self._load_inspector)
+            if time.monotonic() >= self._next_look:
                 inspector.block(await self._service.database.read(blocked.hashes))
-            except (SQLAlchemyError, OSError):
-                self._next_look = 0.0
-                raise
+                self._next_look = time.monotonic() + BLOCKED_SECONDS
+            self._inspector = inspector
         return inspector
 
     def _load_inspector(self) -> Inspector:
