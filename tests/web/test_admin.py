@@ -29,6 +29,7 @@ from pickapic.collect.tables import (
 from pickapic.collect.tables import decisions as decisions_table
 from pickapic.collect.tables import reports as reports_table
 from pickapic.web.service import now
+from pickapic.web.statics import address
 
 pytestmark = pytest.mark.slow
 
@@ -409,7 +410,7 @@ def test_no_page_needs_a_script_of_another_place_or_in_itself(on, path):
         assert "'unsafe-inline'" not in reply.headers["content-security-policy"]
         assert "style=" not in reply.text
         assert reply.text.count("<script") == 1
-        assert '<script type="module" src="/static/admin.js">' in reply.text
+        assert f'<script type="module" src="{address("admin.js")}">' in reply.text
         assert reply.headers["cache-control"] == "no-store"
 
     on(play)

@@ -20,7 +20,7 @@ from pickapic.dataset.read import read
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.web.app import create_app
-from pickapic.web.routes.pages import STATIC
+from pickapic.web.statics import STATIC
 from pickapic.web.service import now
 
 pytestmark = pytest.mark.slow

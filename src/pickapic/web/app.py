@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
-from starlette.staticfiles import StaticFiles
 
 from pickapic import __version__, plugins
 from pickapic.collect import schema
@@ -62,6 +61,7 @@ from pickapic.web.scoring import Scoring
 from pickapic.web.security import SecurityMiddleware
 from pickapic.web.service import Service
 from pickapic.web.sign_in import make_providers
+from pickapic.web.statics import PREFIX, Statics
 from pickapic.web.sweeping import sweeping
 from pickapic.web.watch import watch
 
@@ -165,7 +165,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(reports.router, prefix="/api/v1")
     app.include_router(admin.router)
     app.mount(TABLES, app.state.tables, name="admin")
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount(PREFIX, Statics(), name="static")
 
 
 @asynccontextmanager

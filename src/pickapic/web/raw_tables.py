@@ -32,6 +32,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pickapic.collect.database import parse_url
 from pickapic.collect.tables import METADATA
 from pickapic.settings import Settings
+from pickapic.web import statics
 from pickapic.web.routes.admin import access
 from pickapic.web.routes.pages import WEB
 from pickapic.web.service import Service
@@ -104,6 +105,7 @@ def _make(url: str) -> _Made:
     admin: Any = Admin(
         Starlette(), engine, base_url=PATH, title="Tables", templates_dir=str(WEB / "templates")
     )
+    admin.templates.env.globals["static"] = statics.address
     for view in views():
         admin.add_view(view)
     app: Starlette = admin.admin

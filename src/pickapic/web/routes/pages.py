@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
+from pickapic.collect.bans import ROLES
+from pickapic.collect.users import BANNED
+from pickapic.web import statics
 from pickapic.web.languages import words
 from pickapic.web.service import Service, ServiceHere
 
 WEB = Path(__file__).parent.parent
-STATIC = WEB / "static"
 templates = Jinja2Templates(WEB / "templates", context_processors=[words])
+cast(dict[str, Any], templates.env.globals)["static"] = statics.address
 
 router = APIRouter(include_in_schema=False)
 
@@ -64,8 +67,12 @@ async def show(
     request: Request, service: Service, name: str, context: dict[str, Any], status: int = 200
 ) -> Response:
     """Return a page, with what every page knows of its reader."""
-    user_id = await service.user_of(request.scope["pickapic.session"])
-    shared = {"signed_in": user_id is not None, "allow_guests": service.settings.allow_guests}
+    person = await service.person_of(request.scope["pickapic.session"])
+    shared = {
+        "signed_in": person is not None,
+        "is_staff": person is not None and person.role != ROLES[0] and person.status != BANNED,
+        "allow_guests": service.settings.allow_guests,
+    }
     return templates.TemplateResponse(
         request, name, shared | context, status_code=status, headers={"Cache-Control": "no-store"}
     )
