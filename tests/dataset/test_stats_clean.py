@@ -1,4 +1,5 @@
 from collections import Counter
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import binomtest
 from pickapic.dataset.clean import clean, with_example_counts
 from pickapic.dataset.manifest import LeftOut
 from pickapic.dataset.schema import check
-from pickapic.dataset.stats import stats, wilson
+from pickapic.dataset.stats import Counting, stats, wilson
 from pickapic.records import InputError
 
 rows = st.lists(
@@ -124,3 +125,25 @@ def test_cleaning_survives_nulls():
     cleaned = clean(table, banned_users=[3], is_blocked=lambda text: text.startswith("z"))
     assert cleaned.table["caption"].to_pylist() == ["a"]
     assert cleaned.left_out == (LeftOut("banned user", 1), LeftOut("no judgement", 1))
+
+
+def test_rows_counted_piece_by_piece_give_the_counts_of_the_whole():
+    table = pa.Table.from_pylist(
+        [
+            {
+                "caption": f"prompt {number % 7}" if number % 11 else None,
+                "created_at": datetime(2024, 1, 1) + timedelta(hours=number * 37 % 100),
+                "label_0": [0.0, 0.5, 1.0, None][number % 4],
+                "model_0": f"model-{number % 3}",
+                "model_1": f"model-{number % 5}",
+                "user_id": number % 6,
+            }
+            for number in range(60)
+        ]
+    )
+    counting = Counting()
+    for start in range(0, 60, 13):
+        counting.add(table.slice(start, 13))
+    assert counting.result() == stats(table)
+    assert stats(table).prompts == 7
+    assert Counting().result().first is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -66,36 +67,74 @@ def stats(table: pa.Table) -> Stats:
     Raises:
         InputError: a column is missing.
     """
-    require_columns(table, STATS_COLUMNS, "counting")
-    frame = pl.DataFrame(table.select(stats_columns(table.column_names)))
-    judged = frame["label_0"].is_in([0.0, 0.5, 1.0]).fill_null(False)
-    if HAS_LABEL in frame.columns:
-        judged &= frame[HAS_LABEL].fill_null(False)
-    frame = frame.with_columns(label_0=pl.when(judged).then(pl.col("label_0")))
-    rows, labelled = frame.height, int(judged.sum())
-    ties = int((frame["label_0"] == 0.5).sum())
-    left = int((frame["label_0"] == 1.0).sum())
-    per_prompt, per_user = (_uses(frame[name]) for name in ("caption", "user_id"))
-    decided = labelled - ties
-    low, high = wilson(left, decided) if decided else (None, None)
-    return Stats(
-        rows=rows,
-        prompts=len(per_prompt),
-        users=len(per_user),
-        unlabelled=rows - labelled,
-        ties=ties,
-        tie_share=ties / labelled if labelled else None,
-        left_share=left / decided if decided else None,
-        left_low=low,
-        left_high=high,
-        picks_per_prompt=int(per_prompt.sum()) / len(per_prompt) if len(per_prompt) else None,
-        picks_per_prompt_max=int(per_prompt[per_prompt.arg_max() or 0]) if len(per_prompt) else 0,
-        picks_per_user=int(per_user.sum()) / len(per_user) if len(per_user) else None,
-        picks_per_user_max=int(per_user[per_user.arg_max() or 0]) if len(per_user) else 0,
-        first=_time(frame, "first"),
-        last=_time(frame, "last"),
-        models=_models(frame),
-    )
+    counting = Counting()
+    counting.add(table)
+    return counting.result()
+
+
+class Counting:
+    """Counts rows that come piece by piece: what is kept grows with prompts and people, not with rows."""
+
+    def __init__(self) -> None:
+        self._rows = self._labelled = self._ties = self._left = 0
+        self._prompts: Counter[int] = Counter()
+        self._users: Counter[int] = Counter()
+        self._first: list[str] = []
+        self._last: list[str] = []
+        self._shown: Counter[str] = Counter()
+        self._won: defaultdict[str, float] = defaultdict(float)
+        self._decided: Counter[str] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        """Count more rows. Raises as `stats`."""
+        require_columns(table, STATS_COLUMNS, "counting")
+        frame = pl.DataFrame(table.select(stats_columns(table.column_names)))
+        judged = frame["label_0"].is_in([0.0, 0.5, 1.0]).fill_null(False)
+        if HAS_LABEL in frame.columns:
+            judged &= frame[HAS_LABEL].fill_null(False)
+        frame = frame.with_columns(label_0=pl.when(judged).then(pl.col("label_0")))
+        self._rows += frame.height
+        self._labelled += int(judged.sum())
+        self._ties += int((frame["label_0"] == 0.5).sum())
+        self._left += int((frame["label_0"] == 1.0).sum())
+        # Told apart by 64 bits each: prompts are long, and of a million the odds for two alike are 1 to 37 million.
+        self._prompts.update(_uses(frame["caption"].drop_nulls().hash()))
+        self._users.update(_uses(frame["user_id"]))
+        for kept, which in ((self._first, "first"), (self._last, "last")):
+            time = _time(frame, which)
+            kept += [] if time is None else [time]
+        for model, shown, won, decided in _models(frame):
+            self._shown[model] += shown
+            self._won[model] += won
+            self._decided[model] += decided
+
+    def result(self) -> Stats:
+        """Return the counts of all rows so far."""
+        labelled, decided = self._labelled, self._labelled - self._ties
+        low, high = wilson(self._left, decided) if decided else (None, None)
+        return Stats(
+            rows=self._rows,
+            prompts=len(self._prompts),
+            users=len(self._users),
+            unlabelled=self._rows - labelled,
+            ties=self._ties,
+            tie_share=self._ties / labelled if labelled else None,
+            left_share=self._left / decided if decided else None,
+            left_low=low,
+            left_high=high,
+            picks_per_prompt=self._prompts.total() / len(self._prompts) if self._prompts else None,
+            picks_per_prompt_max=max(self._prompts.values(), default=0),
+            picks_per_user=self._users.total() / len(self._users) if self._users else None,
+            picks_per_user_max=max(self._users.values(), default=0),
+            first=min(self._first, default=None),
+            last=max(self._last, default=None),
+            models=tuple(
+                ModelCount(
+                    model, shown, self._won[model] / self._decided[model] if self._decided[model] else None
+                )
+                for model, shown in sorted(self._shown.items())
+            ),
+        )
 
 
 def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
@@ -112,9 +151,10 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _uses(values: pl.Series) -> pl.Series:
-    """Return how often each distinct value stands there."""
-    return values.drop_nulls().value_counts(name="uses")["uses"]
+def _uses(values: pl.Series) -> dict[int, int]:
+    """Return how often each distinct number stands there."""
+    counts = values.drop_nulls().value_counts(name="uses")
+    return dict(zip(counts[:, 0].to_list(), counts["uses"].to_list(), strict=True))
 
 
 def _time(frame: pl.DataFrame, which: str) -> str | None:
@@ -123,8 +163,11 @@ def _time(frame: pl.DataFrame, which: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _models(frame: pl.DataFrame) -> tuple[ModelCount, ...]:
-    """Count each model on both sides; duels of a model with itself say nothing about its win rate."""
+def _models(frame: pl.DataFrame) -> list[tuple[str, int, float, int]]:
+    """Return of each model how often it was shown, won, and was in a duel that says something about its win rate.
+
+    Those of a model with itself do not.
+    """
     label, other = pl.col("label_0"), pl.col("model_0") != pl.col("model_1")
     sides = pl.concat(
         [
@@ -135,10 +178,9 @@ def _models(frame: pl.DataFrame) -> tuple[ModelCount, ...]:
     counts = (
         sides.drop_nulls("model")
         .group_by("model")
-        .agg(pl.len().alias("shown"), pl.col("won").mean())
-        .sort("model")
+        .agg(pl.len().alias("shown"), pl.col("won").sum(), pl.col("won").count().alias("decided"))
     )
-    return tuple(
-        ModelCount(str(model), int(shown), None if won is None else float(won))
-        for model, shown, won in counts.iter_rows()
-    )
+    return [
+        (str(model), int(shown), float(won), int(decided))
+        for model, shown, won, decided in counts.iter_rows()
+    ]

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from pickapic.dataset.card import render
 from pickapic.dataset.journal import Finished, Journal, Plan
 from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, Shard, load
-from pickapic.dataset.read import column_names, conform, read
+from pickapic.dataset.read import batches, column_names, conform
 from pickapic.dataset.schema import IMAGE_COLUMNS, SCHEMA, SCHEMA_NO_IMAGES, require_columns
-from pickapic.dataset.stats import stats, stats_columns
+from pickapic.dataset.stats import Counting, Stats, stats_columns
 from pickapic.records import InputError
 
 SHARD_BYTES = 500_000_000
@@ -58,11 +58,18 @@ def write(
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Count the rows in `folder` and write its README.md."""
     present = set(column_names(folder))
-    counts = {split: stats(read(folder, stats_columns(present), split)) for split in manifest.splits}
+    counts = {split: _count(folder, stats_columns(present), split) for split in manifest.splits}
     schema = pa.schema([field for field in SCHEMA if field.name in present])
     partial = folder / ".README.md.partial"
     partial.write_text(render(manifest, counts, schema), encoding="utf-8")
     partial.replace(folder / "README.md")
+
+
+def _count(folder: Path, columns: tuple[str, ...], split: str) -> Stats:
+    counting = Counting()
+    for batch in batches(folder, columns, split):
+        counting.add(pa.Table.from_batches([batch]))
+    return counting.result()
 
 
 class DatasetWriter:
