@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import obstore
 from obstore.store import ObjectStore
 
-from pickapic.storage.blobs import path_of
+from pickapic.storage.blobs import get_blocking
 
 THREADS = 8
 
@@ -32,6 +31,6 @@ class Blobs:
 
     def _get(self, key: str) -> bytes | None:
         try:
-            return bytes(obstore.get(self._store, path_of(key)).bytes())
-        except FileNotFoundError:
+            return get_blocking(self._store, key, check=False)
+        except KeyError:
             return None
