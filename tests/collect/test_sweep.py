@@ -143,7 +143,7 @@ def test_rows_without_a_file_are_reported_even_when_nothing_may_change(place):
     place.record(gone)
     for delete in (False, True):
         found = place.sweep(delete)
-        assert (found.gaps, found.gap_keys) == (1, [gone])
+        assert (found.gaps, found.gap_keys) == (1, (gone,))
     whole = place.hands.runner.run(check(place.hands.database, place.store))
     assert (whole.whole, whole.named, whole.missing, whole.missing_keys) == (False, 2, 1, (gone,))
 

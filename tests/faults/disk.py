@@ -21,12 +21,10 @@ class SmallDisk:
 
     def __enter__(self) -> SmallDisk:
         self.folder.mkdir(parents=True)
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(self.folder)],
-            capture_output=True,
-        )
-        if mounted.returncode == 0:
-            self.kind = "tmpfs"
+        command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(self.folder)]
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run(command, capture_output=True).returncode == 0:
+                self.kind = "tmpfs"
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,8 +13,9 @@ neither.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ GAPS_NAMED = 100
 Advance = Callable[[int], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a sweep found, and what it did about it, if it was to do anything; in files, but for `rows` and `bytes`.
 
@@ -56,7 +57,7 @@ class Found:
     deleted: int = 0
     unfinished: int = 0
     gaps: int = 0
-    gap_keys: list[str] = field(default_factory=list[str])
+    gap_keys: tuple[str, ...] = ()
 
 
 _from = bindparam("low")
@@ -91,7 +92,8 @@ async def sweep(
     Raises:
         StoreError: the store does not answer, or refuses; what was done until then is done.
     """
-    found = Found()
+    tally: Counter[str] = Counter()
+    gap_keys: list[str] = []
     for digit in DIGITS:
         before = await database.read(named, digit)
         present: dict[str, StoredFile] = {}
@@ -100,24 +102,26 @@ async def sweep(
             prefix = digit + second
             present |= {file.key: file async for file in orphans.files(store, prefix)}
             aside += [file async for file in orphans.files(store, prefix, swept=True)]
-            await _clear_unfinished(store, prefix, now - old, delete, found)
+            await _clear_unfinished(store, prefix, now - old, delete, tally)
             advance(1)
-        found.named += len(before)
-        found.files += len(present)
-        found.bytes += sum(file.size for file in present.values())
+        tally["named"] += len(before)
+        tally["files"] += len(present)
+        tally["bytes"] += sum(file.size for file in present.values())
         after = await database.read(named, digit)
-        await _clear_aside(store, aside, present, after, now - old, delete, found)
-        await _find_gaps(store, [key for key in before & after if key not in present], found)
+        await _clear_aside(store, aside, present, after, now - old, delete, tally)
+        gaps = await _gaps(store, [key for key in before & after if key not in present])
+        tally["gaps"] += len(gaps)
+        gap_keys += gaps[:GAPS_NAMED]
         without_row = [file for key, file in present.items() if key not in after]
-        await _clear_orphans(store, without_row, now - old, delete, found)
-    return found
+        await _clear_orphans(store, without_row, now - old, delete, tally)
+    return Found(**tally, gap_keys=tuple(gap_keys[:GAPS_NAMED]))
 
 
 async def _clear_unfinished(
-    store: ObjectStore, prefix: str, before: datetime, delete: bool, found: Found
+    store: ObjectStore, prefix: str, before: datetime, delete: bool, tally: Counter[str]
 ) -> None:
     paths = await asyncio.to_thread(orphans.unfinished, store, prefix, before)
-    found.unfinished += len(paths)
+    tally["unfinished"] += len(paths)
     for path in paths if delete else ():
         path.unlink(missing_ok=True)
 
@@ -129,25 +133,23 @@ async def _clear_aside(
     after: set[str],
     before: datetime,
     delete: bool,
-    found: Found,
+    tally: Counter[str],
 ) -> None:
-    found.aside += len(aside)
+    tally["aside"] += len(aside)
     wanted = [file for file in aside if file.key in after and file.key not in present]
     spare = [file for file in aside if file.key not in after and file.modified < before]
     spare += [file for file in aside if file.key in after and file.key in present]
     if delete:
         back = await _some_at_once(orphans.put_back(store, file.key) for file in wanted)
-        found.restored += sum(back)
+        tally["restored"] += sum(back)
         await _some_at_once(orphans.drop_swept(store, file.key) for file in spare)
-        found.deleted += len(spare)
+        tally["deleted"] += len(spare)
 
 
-async def _find_gaps(store: ObjectStore, missing: Sequence[str], found: Found) -> None:
+async def _gaps(store: ObjectStore, missing: Sequence[str]) -> list[str]:
     # Asked one by one: what is only aside is found by whoever reads it, and no gap.
     there = await _some_at_once(_is_anywhere(store, key) for key in missing)
-    gaps = sorted(key for key, is_there in zip(missing, there, strict=True) if not is_there)
-    found.gaps += len(gaps)
-    found.gap_keys += gaps[: GAPS_NAMED - len(found.gap_keys)]
+    return sorted(key for key, is_there in zip(missing, there, strict=True) if not is_there)
 
 
 async def _is_anywhere(store: ObjectStore, key: str) -> bool:
@@ -155,13 +157,13 @@ async def _is_anywhere(store: ObjectStore, key: str) -> bool:
 
 
 async def _clear_orphans(
-    store: ObjectStore, without_row: Iterable[StoredFile], before: datetime, delete: bool, found: Found
+    store: ObjectStore, without_row: Iterable[StoredFile], before: datetime, delete: bool, tally: Counter[str]
 ) -> None:
     old = [file for file in without_row if file.modified < before]
-    found.orphans += len(old)
-    found.orphan_bytes += sum(file.size for file in old)
+    tally["orphans"] += len(old)
+    tally["orphan_bytes"] += sum(file.size for file in old)
     if delete:
-        found.moved += sum(await _some_at_once(orphans.set_aside(store, file) for file in old))
+        tally["moved"] += sum(await _some_at_once(orphans.set_aside(store, file) for file in old))
 
 
 async def _some_at_once(works: Iterable[Awaitable[T]]) -> list[T]:
