@@ -154,7 +154,7 @@ def test_metrics_tell_of_the_queue_and_of_generators(on, fresh):
         await person.start()
         await site.work()
         name = site.settings.generators[0].name
-        row = {"name": name, "failures": 5, "error": "", "failed_at": now()}
+        row = {"name": name, "failures": 5, "error": "", "failed_at": now(), "since": now()}
         await change(site, insert(breakers).values(benched_until=now() + timedelta(minutes=1), **row))
         shown = (await metrics(site)).text
         assert f'pickapic_generator_benched{{generator="{name}"}} 1.0' in shown

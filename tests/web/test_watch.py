@@ -2,15 +2,18 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
+from web_site import Person
 
 from crowd import START, add_hasty, add_user
+from pickapic.collect import visitors
 from pickapic.collect.quality import Policy
 from pickapic.collect.risks import BATCH
-from pickapic.collect.tables import marks, risks, rounds, sessions
+from pickapic.collect.tables import images, marks, risks, rounds, sessions, users
 from pickapic.records import InputError
 from pickapic.settings import load_settings
 from pickapic.web import watch as watching
@@ -154,5 +157,45 @@ def test_only_one_process_computes_at_a_time(on, database_kind):
         leave.set()
         await task
         assert await watch.refresh(LATER) == 1
+
+    on(play)
+
+
+def test_visitors_who_cannot_come_back_are_deleted_with_their_images(on, monkeypatch):
+    monkeypatch.setattr(visitors, "SWEPT_AT_ONCE", 2)
+
+    async def visit(site):
+        client = site.client()
+        await client.get("/api/v1/me")
+        person = Person(client)
+        assert (await person.post("/auth/visitor")).status_code in (200, 201)
+        await person.start(site.settings.free_prompt)
+        await site.work()
+        return person
+
+    async def kept(site):
+        found = await site.service.database.read(lambda c: c.execute(select(users.c.kind)).scalars().all())
+        files = [path for path in Path(site.settings.images_url).rglob("*") if path.is_file()]
+        return sorted(found), len(files)
+
+    async def play(site):
+        await site.person()
+        people = [await visit(site) for _ in range(4)]
+        kinds, files = await kept(site)
+        assert (kinds, files) == (["guest", *["visitor"] * 4], len(await site.rows(images)))
+        sweep = lambda: watching.sweep_visitors(site.service, "secret")  # noqa: E731
+        assert await sweep() == 0, "their time is not over"
+        database = site.service.database
+        long_ago = watching.now() - timedelta(days=31)
+        await database.write(lambda c: c.execute(update(users).values(created_at=long_ago)))
+        assert await sweep() == 0, "they have a session"
+        last = select(func.max(users.c.id)).scalar_subquery()
+        await database.write(lambda c: c.execute(delete(sessions).where(sessions.c.user_id != last)))
+        assert await sweep() == 3
+        kinds, files = await kept(site)
+        assert (kinds, files) == (["guest", "visitor"], len(await site.rows(images)))
+        assert files > 0
+        assert (await people[-1].get("/api/v1/me")).status_code == 200
+        assert await sweep() == 0
 
     on(play)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
+from pickapic.collect import forgetting
 from pickapic.collect.refusals import ForbiddenError
-from pickapic.collect.tables import duels, rounds, users
+from pickapic.collect.tables import duels, prompt_reviews, reports, rounds, sessions, users
 from pickapic.settings import Settings
 
 VISITOR = "visitor"
 # A page that is opened again begins again, and a round may be skipped; but images cost something.
 STARTS = 5
 SKIPS = 20
+SWEPT_AT_ONCE = 50
 
 
 def create_visitor(connection: Connection, now: datetime) -> int:
@@ -61,6 +63,35 @@ def check_skip(connection: Connection, user_id: int) -> None:
     ).scalar_one()
     if skipped >= SKIPS:
         raise _tried()
+
+
+def sweep(connection: Connection, secret: str, days: int, now: datetime) -> tuple[int, set[str]]:
+    """Delete some visitors who began more than `days` ago and have no session left, by which they could come back.
+
+    Returns how many they were, at most SWEPT_AT_ONCE, and the files (by SHA-256) of the images whose rows went.
+    """
+    gone = connection.execute(
+        select(users.c.id)
+        .where(
+            users.c.kind == VISITOR,
+            users.c.deleted_at.is_(None),
+            users.c.created_at < now - timedelta(days=days),
+            ~exists().where(sessions.c.user_id == users.c.id),
+        )
+        .order_by(users.c.id)
+        .limit(SWEPT_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    swept = list(gone.scalars())
+    files: set[str] = set()
+    for user_id in swept:
+        files |= forgetting.forget(connection, user_id, "remove", secret, now)
+    # Whoever reported something leaves a row that nothing ties to a person.
+    left = [table.c.user_id == users.c.id for table in (reports, prompt_reviews)]
+    connection.execute(
+        delete(users).where(users.c.id.in_(swept), *(~exists().where(condition) for condition in left))
+    )
+    return len(swept), files
 
 
 def _answered(connection: Connection, user_id: int, besides: str = "") -> int:

@@ -99,7 +99,7 @@ def create_app(
             await _run_beside(stack, service.changes.run())
             await _run_beside(stack, service.boards.run())
             await _run_beside(stack, service.deliveries.run())
-            await _run_beside(stack, watch(service))
+            await _run_beside(stack, watch(service, secret))
             await _run_beside(stack, sweeping(service))
             app.state.arrivals = Arrivals(service)
             app.state.incoming = Incoming(service)

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import links, marks, risks, sessions, sign_ins
+from pickapic.collect import forgetting, links, marks, risks, sessions, sign_ins, visitors
 from pickapic.collect.database import Database
 from pickapic.collect.quality.norms import Norms
 from pickapic.collect.quality.policy import Policy, policy_from
 from pickapic.settings import Settings
+from pickapic.storage import blobs
 from pickapic.web.service import Service, now
 
 SECONDS = 5.0
@@ -67,26 +68,46 @@ class Watch:
             await self._database.write(risks.store, found, self._policy, at)
         return len(people)
 
-    async def sweep(self, at: datetime) -> None:
-        """Once an hour, delete what has expired: sessions, marks, sign-ins on their way, offers to link accounts."""
+    async def sweep(self, at: datetime) -> bool:
+        """Once an hour, delete what has expired: sessions, marks, sign-ins on their way, offers to link accounts.
+
+        Returns whether it was time.
+        """
         if self._swept_at is not None and at < self._swept_at + SWEPT_EVERY:
-            return
+            return False
         self._swept_at = at
         await self._database.write(sessions.sweep, at)
         await self._database.write(marks.sweep, at, self._mark_days)
         await self._database.write(sign_ins.sweep, at)
         await self._database.write(links.sweep, at)
         self._since = None  # now and then a look at everybody, whatever was missed
+        return True
 
 
-async def watch(service: Service) -> None:
+async def sweep_visitors(service: Service, secret: str) -> int:
+    """Delete visitors who did not come back, with their images; return how many."""
+    swept = 0
+    while True:
+        count, files = await service.database.write(
+            visitors.sweep, secret, service.settings.visitor_days, now()
+        )
+        for key in await service.database.read(forgetting.unused, files):
+            await blobs.delete(service.store, key)
+        swept += count
+        if count < visitors.SWEPT_AT_ONCE:
+            return swept
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def watch(service: Service, secret: str) -> None:
     """Do so until cancelled; a database that is away for a while ends nothing."""
     log = structlog.get_logger("pickapic.web")
     watching = Watch(service.database, service.settings)
     while True:
         await asyncio.sleep(SECONDS)
         try:
-            await watching.sweep(now())
+            if await watching.sweep(now()):
+                await sweep_visitors(service, secret)
             await watching.refresh(now())
         except (SQLAlchemyError, OSError) as error:
             log.warning("the watch goes on later", error=str(error)[:500])
