@@ -28,6 +28,7 @@ def test_a_benched_generator_is_shown_with_its_reason_and_tried_by_a_button(on):
                     insert(breakers).values(
                         name=name,
                         failures=3,
+                        since=now(),
                         benched_until=until,
                         error=f"status 503 {SCRIPT}",
                         failed_at=now(),
@@ -38,7 +39,7 @@ def test_a_benched_generator_is_shown_with_its_reason_and_tried_by_a_button(on):
         page = (await admin.get("/admin/generators")).text
         assert SCRIPT not in page
         assert page.count("status 503 &lt;script&gt;") == 2
-        assert page.count("Benched</b> since") == page.count("Try now</button>") == 1
+        assert page.count("<b>Benched</b>") == page.count("Try now</button>") == 1
         for number in range(5):
             await person.start(f"a dog {number}")
         assert benched not in {row.generator for row in await site.rows(jobs)}

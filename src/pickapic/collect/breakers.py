@@ -25,18 +25,20 @@ MOST_DOUBLINGS = 30
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A generator that failed lately: how often in a row, until when it is benched (None: it is not), and why."""
+    """A generator that failed lately: how often in a row and since when, until when it is benched, and why.
+
+    `benched_until` is None while it is not. `failed_at` and `error` are of the last failure.
+    """
 
     name: str
     failures: int
+    since: datetime
     benched_until: datetime | None
     error: str
     failed_at: datetime
 
 
-_all = select(
-    breakers.c.name, breakers.c.failures, breakers.c.benched_until, breakers.c.error, breakers.c.failed_at
-).order_by(breakers.c.name)
+_all = select(*(breakers.c[name] for name in Breaker.__slots__)).order_by(breakers.c.name)
 _in_the_making = (
     select(jobs.c.generator)
     .where(
@@ -89,7 +91,7 @@ def failed(connection: Connection, name: str, error: str, settings: Settings, no
     What was asked of it before it was benched, and fails later, does not count.
     """
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    first = {"name": name, "failures": 0, "error": "", "failed_at": now}
+    first = {"name": name, "failures": 0, "since": now, "error": "", "failed_at": now}
     connection.execute(insert(breakers).values(first).on_conflict_do_nothing())
     row = connection.execute(_locked, {"key": name}).one()
     if row.benched_until is not None and row.benched_until > now:

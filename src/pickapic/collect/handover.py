@@ -131,14 +131,12 @@ def sweep(connection: Connection, settings: Settings, now: datetime, rng: Random
     """
     died = jobs.requeue_expired(connection, settings.max_attempts, now)
     failing = breakers.read(connection)
-    if failing:
-        benched = [name for name in failing if failing[name].benched_until is not None]
-        before = now - timedelta(seconds=settings.job_max_seconds)
-        for job_id, duel_id, name in endings.too_old(connection, benched, before):
-            why = (
-                f"{name} could not be reached for {settings.job_max_seconds:g} seconds: {failing[name].error}"
-            )
-            endings.die(connection, job_id, why, now)
+    # A job that is old for other reasons, since its person has been away, is not to die of a short failure.
+    before = now - timedelta(seconds=settings.job_max_seconds)
+    lost = [one.name for one in failing.values() if one.benched_until is not None and one.since < before]
+    if lost:
+        for job_id, duel_id, name in endings.too_old(connection, lost, before):
+            endings.die(connection, job_id, _unreachable(name, failing[name].error), now)
             died.append(duel_id)
     losses.fail_if_stuck(connection, died, now)
     _adopt(connection, settings, now, rng or SystemRandom())
@@ -266,8 +264,9 @@ class _Turn:
             endings.redraw(self.connection, job.id, order, job.attempts - 1, why)
             return []
         oldest = self.now - timedelta(seconds=self.settings.job_max_seconds)
-        if job.created_at < oldest:
-            endings.die(self.connection, job.id, f"{job.generator} could not be reached: {why}", self.now)
+        since = breakers.read(self.connection)[job.generator].since
+        if max(job.created_at, since) < oldest:
+            endings.die(self.connection, job.id, _unreachable(job.generator, why), self.now)
             return [job.duel_id]
         endings.put_off(self.connection, job.id, why, self.now + timedelta(seconds=jobs.RETRY_SECONDS))
         return []
@@ -295,6 +294,10 @@ class _Turn:
             return None
         duel = self.connection.execute(select(duels).where(duels.c.id == job.duel_id)).one()
         return draw_order(duel, others, self.rng)
+
+
+def _unreachable(name: str, why: str) -> str:
+    return f"{name} could not be reached for too long: {why}"
 
 
 def _without(names: Sequence[str], others: Collection[str]) -> list[str]:

@@ -24,7 +24,7 @@ import structlog
 from obstore.store import ObjectStore
 
 from pickapic.collect.database import Database
-from pickapic.collect.handover import MADE, UNMADE, Report, Result, Room
+from pickapic.collect.handover import ERROR, MADE, UNMADE, Report, Result, Room
 from pickapic.collect.jobs import Job
 from pickapic.collect.moderation.images import BLOCKED_SECONDS, open_inspector
 from pickapic.settings import Settings
@@ -187,6 +187,17 @@ class Worker:
                 task.add_done_callback(self._tasks.discard)
 
     async def _make(self, lane: Lane, batch: Sequence[Job]) -> None:
+        try:
+            results = await self._made(lane, batch)
+        except Exception as error:
+            # Held for ever, the jobs would be lost.
+            self._log.error("a worker's own fault", exc_info=error)
+            why = f"the worker failed: {type(error).__name__}: {error}"
+            results = [Result(job.id, job.attempts, ERROR, message=why) for job in batch]
+        self._ready += results
+        self._wake.set()
+
+    async def _made(self, lane: Lane, batch: Sequence[Job]) -> list[Result]:
         made: list[Made] = []
         try:
             sources = await self._sources(batch)
@@ -199,10 +210,11 @@ class Worker:
             lane.running -= 1
             self._unstored += len(made)
             self._start()
-        stored = await asyncio.gather(*(self._store(one) for one in made))
-        self._unstored -= len(made)
-        self._ready += stored
-        self._wake.set()
+            self._wake.set()
+        try:
+            return await asyncio.gather(*(self._store(one) for one in made))
+        finally:
+            self._unstored -= len(made)
 
     async def _sources(self, batch: Sequence[Job]) -> dict[int, bytes]:
         """Fetch the files that spoiled copies and images of a list are made from; what is missing is left out."""

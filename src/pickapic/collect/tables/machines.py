@@ -39,6 +39,7 @@ breakers = Table(
     METADATA,
     Column("name", String(128), primary_key=True),  # of the generator
     Column("failures", Integer, nullable=False),  # in a row
+    Column("since", Instant, nullable=False),  # the first of them
     Column("benched_until", Instant),  # none: it is drawn
     Column("error", Text, nullable=False),  # the last
     Column("failed_at", Instant, nullable=False),
