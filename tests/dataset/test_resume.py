@@ -154,8 +154,10 @@ def test_the_same_again_is_nothing_to_do_and_another_plan_begins_anew(source, tm
     out = tmp_path / "out"
     first = WORK["split"](source, out)
     steps = []
+    (out / journal.FOLDER).mkdir()  # stopped after the folder had its name
     assert WORK["split"](source, out, on_progress=steps.append) == first
     assert sum(steps) == ROWS
+    assert not (out / journal.FOLDER).exists()
     with pytest.raises(InputError, match="is there already"):
         divide(source, out, 20, seed=1)
     with pytest.raises(Stopped):

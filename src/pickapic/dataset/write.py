@@ -159,6 +159,7 @@ class DatasetWriter:
     def finish(self, left_out: tuple[LeftOut, ...] = (), facts: tuple[tuple[str, str], ...] = ()) -> Manifest:
         """Close the shards, write card and manifest, and put the folder in its place."""
         if self.is_finished:
+            self.journal.close(self.out)  # where a run was stopped after the very last name
             return load(self.out)
         # Every split is closed and noted before the first file is renamed.
         for split in self._splits.values():
