@@ -89,7 +89,7 @@ class Tally:
 class Server:
     """`pickapic serve` on a database and a home of its own, to be killed and started again."""
 
-    def __init__(self, home: Path, database: URL, processes: int, ahead: int) -> None:
+    def __init__(self, home: Path, database: URL, processes: int, ahead: int, access_log: bool) -> None:
         self._home = home
         self._command = [sys.executable, "-m", "pickapic"]
         self._processes = ["--processes", str(processes)]
@@ -103,6 +103,8 @@ class Server:
                 "PICKAPIC_HOME": str(home),
                 "PICKAPIC_DATABASE_URL": database.render_as_string(hide_password=False),
                 "PICKAPIC_IMAGES_AHEAD": str(ahead),
+                "PICKAPIC_ACCESS_LOG": str(access_log),
+                "PICKAPIC_LOG_FORMAT": "json",
             }
         )
         self.process: subprocess.Popen[bytes] | None = None
@@ -218,6 +220,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="turns that each side takes")
     parser.add_argument("--cores", type=int, default=2, help="cores for everything together")
     parser.add_argument("--processes", type=int, default=2, help="processes of our server")
+    parser.add_argument("--access-log", action="store_true", help="let our server log each request")
     parser.add_argument("--only", choices=("ours", "label-studio"))
     parser.add_argument(
         "--kill", action="store_true", help="kill -9 our server between, instead of comparing"
@@ -254,7 +257,7 @@ async def measure(arguments: argparse.Namespace, server: URL, folder: Path, stac
         home = folder / "home"
         home.mkdir()
         # Two more than are picked from: so that each answer names one more to fetch, as where a worker runs.
-        ours = Server(home, database, arguments.processes, ahead=each + 2)
+        ours = Server(home, database, arguments.processes, ahead=each + 2, access_log=arguments.access_log)
         stack.callback(ours.stop)
         ours.start()
         people = [Person(ours.address, number) for number in range(arguments.people)]
@@ -311,6 +314,7 @@ async def describe(server: URL, arguments: argparse.Namespace, total: int) -> No
     print("PostgreSQL " + ", ".join(f"{name} {value}" for name, value in shown.items()))
     print(
         f"{arguments.people} people, {total} picks in {arguments.rounds} rounds; our processes: {arguments.processes}"
+        + (", which log each request" if arguments.access_log else "")
     )
     print("raised for the run: " + ", ".join(f"{name}={value}" for name, value in RAISED.items()), flush=True)
 

@@ -14,6 +14,8 @@ from pickapic.collect import jobs as queue
 from pickapic.collect.tables import breakers, jobs, workers
 
 RECENT = timedelta(minutes=5)
+MOST = 50_000
+"""So many of the latest jobs are counted as recent at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,19 @@ _alive = select(func.count()).select_from(
 _benched = (
     select(breakers.c.name).where(breakers.c.benched_until > bindparam("now")).order_by(breakers.c.name)
 )
-_name = func.coalesce(func.nullif(jobs.c.generator, ""), jobs.c.kind).label("name")
-_recent = (
-    select(_name, jobs.c.state, func.count().label("number"), func.sum(jobs.c.seconds).label("seconds"))
+# In order and up to a number, or PostgreSQL, which does not know how few they are, would begin to work in parallel.
+_ended = (
+    select(jobs.c.generator, jobs.c.kind, jobs.c.state, jobs.c.seconds)
     .where(jobs.c.finished_at >= bindparam("since"))
-    .group_by(_name, jobs.c.state)
-    .order_by(_name, jobs.c.state)
+    .order_by(jobs.c.finished_at.desc())
+    .limit(literal_column(str(MOST)))
+    .subquery()
+)
+_name = func.coalesce(func.nullif(_ended.c.generator, ""), _ended.c.kind).label("name")
+_recent = (
+    select(_name, _ended.c.state, func.count().label("number"), func.sum(_ended.c.seconds).label("seconds"))
+    .group_by(_name, _ended.c.state)
+    .order_by(_name, _ended.c.state)
 )
 
 
