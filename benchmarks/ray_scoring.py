@@ -7,9 +7,9 @@ already, as two nodes of one core each (`--nodes 1`: one of all cores), and each
     python benchmarks/ray_scoring.py --images 20000 --rounds 1
     python benchmarks/ray_scoring.py --units       # what one core does, what a task and a part cost
 
-Three rates are given: with loading the scorer (once in this process, by every actor on the cluster); from the first
-finished part on, which is what a long run comes to; and, since other work on the machine disturbs both, images for each
-second of the processor that all processes together used meanwhile. Goal: within 15 % of the local engine's.
+Three rates are given: with loading the scorer (once in this process, by every actor on the cluster); from the fifth
+part to the fifth last, which is what a long run comes to; and, since other work on the machine disturbs both, images
+for each second of the processor that all processes together used meanwhile. Goal: within 15 % of the local engine's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -120,6 +121,16 @@ def dataset(path: Path, n: int) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a part was finished: seconds, images so far, seconds of the processor of all processes and of this one."""
+
+    seconds: float
+    images: int
+    cpu: float
+    cpu_here: float
+
+
 def run(data: Path, out: Path, scorer: str, engine: str, actors: int | None = None) -> dict[str, float]:
     """Score `data` to `out`, and return seconds: until the first part, to the end, and of loading."""
     started = time.perf_counter()
@@ -131,28 +142,28 @@ def run(data: Path, out: Path, scorer: str, engine: str, actors: int | None = No
     if engine == "ray":
         job = Job((str(data),), Wanted(), scorer, {}, "logit", table.part_rows)
         chosen = RayEngine(job, Cluster(actors=actors), source, table.columns, loaded)
-    times: list[tuple[float, int, float]] = []
-    driver: list[float] = []
+    moments: list[Moment] = []
 
     def note(images: int) -> None:
-        # Between the first part and the last, not more often: it looks at every process.
-        driver.append(time.process_time())
-        cpu = cpu_seconds() if not times or times[-1][1] + images >= source.count else 0.0
-        times.append((time.perf_counter() - started, (times[-1][1] if times else 0) + images, cpu))
+        done = images + (moments[-1].images if moments else 0)
+        moments.append(Moment(time.perf_counter() - started, done, cpu_seconds(), time.process_time()))
 
     table.begin(fresh=True)
     started = time.perf_counter()
     table.fill("fail", note, chosen)
     table.finish()
     seconds = time.perf_counter() - started + (loading if engine == "local" else 0.0)
-    (first, images, cpu), (last, _, cpu_last) = times[0], times[-1]
+    # At either end some actors have nothing to do.
+    edge = min(4, (len(moments) - 1) // 3)
+    first, last = moments[edge], moments[len(moments) - 1 - edge]
+    images = last.images - first.images
     result = {
         "seconds": seconds,
         "images_a_second": source.count / seconds,
-        "steady_images_a_second": (source.count - images) / (last - first),
-        "images_a_cpu_second": (source.count - images) / (cpu_last - cpu),
-        "cpu_seconds_an_image_here": (driver[-1] - driver[0]) / (source.count - images),
-        "until_first_part": first,
+        "steady_images_a_second": images / (last.seconds - first.seconds),
+        "images_a_cpu_second": images / (last.cpu - first.cpu),
+        "cpu_seconds_an_image_here": (last.cpu_here - first.cpu_here) / images,
+        "until_first_part": moments[0].seconds,
         "loading": loading,
     }
     return result | ({"bytes_over_the_cluster": chosen.received} if chosen is not None else {})
@@ -179,7 +190,7 @@ def turns(data: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, 
             found[engine].append(result)
             print(
                 f"round {number + 1}, {engine}: {result['seconds']:.1f} s, {result['images_a_second']:.0f} images/s, "
-                f"{result['steady_images_a_second']:.0f} from the first part on, "
+                f"{result['steady_images_a_second']:.0f} in the middle, "
                 f"{result['images_a_cpu_second']:.0f} a second of the processor; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )

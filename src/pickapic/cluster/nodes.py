@@ -35,8 +35,11 @@ def connect(address: str | None) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"no Ray cluster answers at {address}: {error}") from error
-    # The commands have progress bars of their own.
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    # The commands have progress bars of their own, and what is finished travels at once, to be saved: Ray would
+    # gather 128 MiB first.
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1
     for name in ("ray.data", "ray.serve"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
