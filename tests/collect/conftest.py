@@ -12,7 +12,7 @@ from loop_player import EVERYTHING, finished
 from sqlalchemy import select
 
 from databases import KINDS
-from pickapic.collect import duel, images, jobs, users, views
+from pickapic.collect import duel, endings, images, jobs, users, views
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
@@ -57,8 +57,8 @@ class Hands:
 
     def fail(self, job, error: str, max_attempts: int, worker: str = "w") -> str:
         def give_up(connection):
-            held = jobs.leased_to(connection, worker, [job.id])[job.id]
-            return jobs.fail(connection, held, error, max_attempts, self.now)
+            held = endings.leased_to(connection, worker, [job.id])[job.id]
+            return endings.fail(connection, held, error, max_attempts, self.now)
 
         return self.write(give_up)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from pickapic.cli.app import main
-from pickapic.collect import reports, tokens, workers
+from pickapic.collect import breakers, reports, tokens, workers
 from pickapic.collect.moderation import reviews
 from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.tables import jobs, users
@@ -117,6 +117,16 @@ def test_generators_are_switched_and_weighed(hands, admin):
     assert (states[queued]["enabled"], states[queued]["weight"]) == (False, 2.5)
     admin("generators", "weight", queued)
     assert admin("generators", "on", queued)["enabled"]
+
+
+def test_a_benched_generator_is_listed_and_tried_at_once(hands, admin):
+    name = hands.settings.generators[0].name
+    rules = hands.settings.model_copy(update={"breaker_failures": 1})
+    hands.write(breakers.failed, name, "status 503", rules, datetime.now(UTC))
+    listed = {one["state"]["name"]: one["breaker"] for one in admin("generators", "list")}
+    assert (listed.pop(name)["error"], set(listed.values())) == ("status 503", {None})
+    assert admin("generators", "try", name)["was_benched"]
+    assert not admin("generators", "try", name)["was_benched"]
 
 
 def picture(path, size, colour, **options):

@@ -24,25 +24,41 @@ def list_generators(database: Url = None, json_output: Json = False) -> None:
 
     Example: `pickapic admin generators list`
     """
-    from pickapic.collect import live
+    from dataclasses import asdict
+
+    from pickapic.collect import breakers, live
     from pickapic.settings import load_settings
 
     figures = collection.read(database, live.generator_figures, load_settings().generators, datetime.now(UTC))
+    failing = collection.read(database, breakers.read)
     if json_output:
-        output.show_json(figures)
+        output.show_json([{**asdict(one), "breaker": failing.get(one.state.name)} for one in figures])
         return
     output.show_table(
-        ("generator", "on", "weight", "made", "given up", "seconds", "rounds", "won"),
+        (
+            "generator",
+            "on",
+            "weight",
+            "made",
+            "refused",
+            "given up",
+            "seconds",
+            "rounds",
+            "won",
+            "benched until",
+        ),
         [
             (
                 one.state.name,
                 one.state.enabled,
                 one.state.weight,
                 one.made,
+                one.refused,
                 one.failed,
                 one.seconds,
                 one.rounds,
                 None if one.won is None else f"{one.won:.0%}",
+                failing[one.state.name].benched_until if one.state.name in failing else None,
             )
             for one in figures
         ],
@@ -91,6 +107,23 @@ def weight(
         output.show_json({"generator": name, "weight": value})
     else:
         output.show(f"{name}: weight {'as in the settings' if value is None else f'{value:g}'}")
+
+
+@generators.command("try")
+def try_now(name: Name, database: Url = None, json_output: Json = False) -> None:
+    """Let the next image try a generator that is benched since its provider failed.
+
+    Example: `pickapic admin generators try miniature-dune`
+    """
+    from pickapic.collect import breakers
+    from pickapic.settings import load_settings
+
+    names = [choice.name for choice in load_settings().generators]
+    was_benched = collection.write(database, breakers.try_now, names, name, None, datetime.now(UTC))
+    if json_output:
+        output.show_json({"generator": name, "was_benched": was_benched})
+    else:
+        output.show(f"{name}: the next image tries it" if was_benched else f"{name} is not benched")
 
 
 def _switch(url: str | None, name: str, enabled: bool, reason: str, json_output: bool) -> None:

@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
-from pickapic.collect.jobs import DEAD, ERROR_LENGTH, QUEUED, Order
+from pickapic.collect.jobs import DEAD, ERROR_LENGTH, LEASED, QUEUED, Order
 from pickapic.collect.tables import jobs
 
 REFUSED = "refused"
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A job that a worker holds, as its row says; `attempts` counts this one."""
+
+    id: int
+    duel_id: int
+    user_id: int
+    kind: str
+    generator: str
+    attempts: int
+    priority: int
+    created_at: datetime
+
+
+_leased_to = select(
+    jobs.c.id,
+    jobs.c.duel_id,
+    jobs.c.user_id,
+    jobs.c.kind,
+    jobs.c.generator,
+    jobs.c.attempts,
+    jobs.c.priority,
+    jobs.c.created_at,
+).where(
+    jobs.c.id.in_(bindparam("ids", expanding=True)),
+    jobs.c.state == LEASED,
+    jobs.c.worker == bindparam("worker_name"),
+)
+
+
+def leased_to(connection: Connection, worker: str, ids: Collection[int]) -> dict[int, Leased]:
+    """Return those of `ids` that `worker` holds."""
+    rows = connection.execute(_leased_to, {"ids": list(ids), "worker_name": worker})
+    return {row.id: Leased(*row) for row in rows}
+
+
+def fail(connection: Connection, job: Leased, error: str, max_attempts: int, now: datetime) -> str:
+    """Queue a failed job again, later each time, or let it die; return its new state."""
+    dies = job.attempts >= max_attempts
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id)
+        .values(
+            state=DEAD if dies else QUEUED,
+            worker=jobs.c.worker if dies else None,
+            error=error[:ERROR_LENGTH],
+            not_before=now + timedelta(seconds=RETRY_SECONDS * 2 ** (job.attempts - 1)),
+            finished_at=now if dies else None,
+        )
+    )
+    return DEAD if dies else QUEUED
+
 
 # As text and not as a parameter, so that the partial index serves it.
 _is_queued = jobs.c.state == literal_column("'queued'")

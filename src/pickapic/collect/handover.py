@@ -194,8 +194,8 @@ class _Turn:
         if not by_job:
             return
         died: list[int] = []
-        refused: list[jobs.Leased] = []
-        for job in jobs.leased_to(self.connection, self.worker, by_job).values():
+        refused: list[endings.Leased] = []
+        for job in endings.leased_to(self.connection, self.worker, by_job).values():
             one = by_job[job.id]
             if one.attempt != job.attempts:  # a report that comes again tells of an earlier lease
                 continue
@@ -206,7 +206,7 @@ class _Turn:
                 died += self._send_elsewhere(job, one.message)
             else:
                 most = self.settings.max_attempts
-                state = jobs.fail(self.connection, job, one.message, most, self.now)
+                state = endings.fail(self.connection, job, one.message, most, self.now)
                 died += [job.duel_id] if state == jobs.DEAD else []
         # To refuse is to answer.
         breakers.answered(self.connection, {job.generator for job in refused} & failing.keys())
@@ -255,7 +255,7 @@ class _Turn:
         others = generator_states.awake(self.connection, self.settings.generators, (name,), self.now)
         generator_states.pass_on(self.connection, name, others, self.rng, only_urgent)
 
-    def _send_elsewhere(self, job: jobs.Leased, why: str) -> list[int]:
+    def _send_elsewhere(self, job: endings.Leased, why: str) -> list[int]:
         """Give a job whose provider does not answer to another, or let it wait; return its duel if it is too old."""
         if breakers.failed(self.connection, job.generator, why, self.settings, self.now):
             self._pass_on(job.generator)
@@ -268,13 +268,13 @@ class _Turn:
         if max(job.created_at, since) < oldest:
             endings.die(self.connection, job.id, _unreachable(job.generator, why), self.now)
             return [job.duel_id]
-        endings.put_off(self.connection, job.id, why, self.now + timedelta(seconds=jobs.RETRY_SECONDS))
+        endings.put_off(self.connection, job.id, why, self.now + timedelta(seconds=endings.RETRY_SECONDS))
         return []
 
     def _draw_again(self, twins: Collection[int]) -> None:
         """Have images drawn again that are the same picture as another of their duel: by another seed, then model."""
         died: list[int] = []
-        for job in jobs.leased_to(self.connection, self.worker, twins).values():
+        for job in endings.leased_to(self.connection, self.worker, twins).values():
             order = None
             if job.attempts < self.settings.max_attempts:
                 endings.reseed(self.connection, job.id, self.rng.getrandbits(32), SAME_PICTURE)
@@ -288,7 +288,7 @@ class _Turn:
                 died.append(job.duel_id)
         losses.fail_if_stuck(self.connection, died, self.now)
 
-    def _order_of_another(self, job: jobs.Leased) -> jobs.Order | None:
+    def _order_of_another(self, job: endings.Leased) -> jobs.Order | None:
         others = generator_states.awake(self.connection, self.settings.generators, (job.generator,), self.now)
         if not others:
             return None

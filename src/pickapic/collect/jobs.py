@@ -52,7 +52,6 @@ DONE = "done"
 CANCELLED = "cancelled"
 DEAD = "dead"
 
-RETRY_SECONDS = 1.0
 ERROR_LENGTH = 500
 
 
@@ -99,20 +98,6 @@ class Wanted:
 
     duel_id: int
     priority: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A job that a worker holds, as its row says; `attempts` counts this one."""
-
-    id: int
-    duel_id: int
-    user_id: int
-    kind: str
-    generator: str
-    attempts: int
-    priority: int
-    created_at: datetime
 
 
 # As text and not as parameters, so that the partial indexes serve them.
@@ -363,41 +348,6 @@ def release(connection: Connection, worker: str, ids: Collection[int]) -> None:
 def release_others(connection: Connection, worker: str, held: Collection[int]) -> None:
     """Give back what is leased to a worker that does not know of it, since an answer to it was lost."""
     connection.execute(_release_others, {"held": list(held), "worker_name": worker})
-
-
-_leased_to = select(
-    jobs.c.id,
-    jobs.c.duel_id,
-    jobs.c.user_id,
-    jobs.c.kind,
-    jobs.c.generator,
-    jobs.c.attempts,
-    jobs.c.priority,
-    jobs.c.created_at,
-).where(_mine)
-
-
-def leased_to(connection: Connection, worker: str, ids: Collection[int]) -> dict[int, Leased]:
-    """Return those of `ids` that `worker` holds."""
-    rows = connection.execute(_leased_to, {"ids": list(ids), "worker_name": worker})
-    return {row.id: Leased(*row) for row in rows}
-
-
-def fail(connection: Connection, job: Leased, error: str, max_attempts: int, now: datetime) -> str:
-    """Queue a failed job again, later each time, or let it die; return its new state."""
-    dies = job.attempts >= max_attempts
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id)
-        .values(
-            state=DEAD if dies else QUEUED,
-            worker=jobs.c.worker if dies else None,
-            error=error[:ERROR_LENGTH],
-            not_before=now + timedelta(seconds=RETRY_SECONDS * 2 ** (job.attempts - 1)),
-            finished_at=now if dies else None,
-        )
-    )
-    return DEAD if dies else QUEUED
 
 
 def requeue_expired(connection: Connection, max_attempts: int, now: datetime) -> list[int]:

@@ -8,7 +8,7 @@ from random import Random
 
 from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, update
 
-from pickapic.collect import generator_states, jobs
+from pickapic.collect import endings, generator_states, jobs
 from pickapic.collect.orders import draw_order
 from pickapic.collect.pairing import missing
 from pickapic.collect.states import FAILED, FLAGGED, OPEN, READY, WITHDRAWN
@@ -110,7 +110,7 @@ _open = select(duels).where(duels.c.id == bindparam("duel_key"), duels.c.state =
 
 def replace_refused(
     connection: Connection,
-    refused: Sequence[jobs.Leased],
+    refused: Sequence[endings.Leased],
     choices: Sequence[GeneratorChoice],
     now: datetime,
     rng: Random,
