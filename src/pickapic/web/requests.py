@@ -6,10 +6,9 @@ A line of the log is made some time after the answer, with others, and in anothe
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
 import time
+from random import Random
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,9 +61,8 @@ class RequestsMiddleware:
         self._app = app
         self._metrics = metrics
         self._access = access
-        # Nothing that a client says about itself is believed, so an id that it sends is not used.
-        self._process = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
+        # Not a number that goes up, which would tell how much goes on; nor what a client sends, which is not believed.
+        self._ids = Random()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -72,7 +70,7 @@ class RequestsMiddleware:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        request_id = f"{self._process}-{next(self._numbers):x}"
+        request_id = f"{self._ids.getrandbits(64):016x}"
         REQUEST_ID.set(request_id)
 
         async def timed(message: Message) -> None:
