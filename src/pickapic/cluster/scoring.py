@@ -7,10 +7,11 @@ both are left open there, and filled in here, where the parts come together in o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,7 @@ class RayEngine:
         self.received = 0
         """Bytes of finished parts that came over the cluster."""
 
-    def __call__(self, first: int, known: Mapping[Key, float]) -> Iterator[pa.Table]:
+    def __call__(self, first: int, known: Mapping[Key, float]) -> Generator[pa.Table, None, None]:
         """Yield the raw tables of the parts from `first` on, in order.
 
         Raises:
@@ -128,12 +129,15 @@ class RayEngine:
             num_gpus=gpus or None,
             compute=ray.data.ActorPoolStrategy(size=actors),
         )
-        for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-            for row in _rows_of(batch):
-                if row["refused"]:
-                    raise InputError(row["refused"])
-                self.received += len(row["payload"])
-                yield _Part.read(row["payload"])
+        # Closed at once when a part is refused: left to the garbage collector, Ray complains at the end.
+        coming: Any = scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+        with contextlib.closing(iter(coming)) as batches:
+            for batch in batches:
+                for row in _rows_of(batch):
+                    if row["refused"]:
+                        raise InputError(row["refused"])
+                    self.received += len(row["payload"])
+                    yield _Part.read(row["payload"])
 
     def _closed(self, part: _Part, known: Mapping[Key, float]) -> tuple[list[Row], list[RowScore]]:
         """Fill in the scores that the part before knows."""

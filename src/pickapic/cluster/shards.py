@@ -6,10 +6,11 @@ digests travel over the cluster.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -29,7 +30,9 @@ class RayShards:
         self._actors = actors
         self._cpus = cpus
 
-    def __call__(self, layout: Layout, folder: Path, numbers: Sequence[int]) -> Iterator[WrittenFile]:
+    def __call__(
+        self, layout: Layout, folder: Path, numbers: Sequence[int]
+    ) -> Generator[WrittenFile, None, None]:
         """Yield the files of these numbers in order, as soon as all before them are there.
 
         Raises:
@@ -63,11 +66,14 @@ class RayShards:
             num_cpus=self._cpus * 0.9,
             compute=ray.data.ActorPoolStrategy(size=room(self._actors, self._cpus, 0, len(items))),
         )
-        for batch in written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-            for row in cast(Any, batch).to_pylist():
-                if row["refused"]:
-                    raise InputError(row["refused"])
-                yield row["file"], pickle.loads(row["written"])
+        # Closed at once when a file is refused: left to the garbage collector, Ray complains at the end.
+        coming: Any = written.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+        with contextlib.closing(iter(coming)) as batches:
+            for batch in batches:
+                for row in batch.to_pylist():
+                    if row["refused"]:
+                        raise InputError(row["refused"])
+                    yield row["file"], pickle.loads(row["written"])
 
 
 class _Writer:

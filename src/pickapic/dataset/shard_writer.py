@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +32,7 @@ from pickapic.dataset.shards import (
 )
 from pickapic.records import InputError
 
-Engine = Callable[[Layout, Path, Sequence[int]], Iterator[WrittenFile]]
+Engine = Callable[[Layout, Path, Sequence[int]], Generator[WrittenFile, None, None]]
 """Writes the files of these numbers to a folder, and yields them in their order."""
 
 _TABLE_ROWS = 65_536
@@ -140,15 +141,16 @@ class ShardWriter:
             coming = (
                 write_pictures(self._layout, number, self.folder, threads, on_progress) for number in left
             )
-        for written in coming:
-            digests[done : done + written.file.rows] = written.digests
-            done += written.file.rows
-            self._compare(written, numbers, digests)
-            # Only what was compared counts as finished.
-            self._note(written.file)
-            self._files.append(written.file)
-            if engine is not None and on_progress is not None:
-                on_progress(written.file.rows)
+        with closing(coming):
+            for written in coming:
+                digests[done : done + written.file.rows] = written.digests
+                done += written.file.rows
+                self._compare(written, numbers, digests)
+                # Only what was compared counts as finished.
+                self._note(written.file)
+                self._files.append(written.file)
+                if engine is not None and on_progress is not None:
+                    on_progress(written.file.rows)
 
     def _compare(self, written: WrittenFile, numbers: NDArray[np.int32], digests: NDArray[np.uint8]) -> None:
         """Raise `InputError` if an image that stands again in the dataset is another than the first time.

@@ -12,7 +12,8 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,7 @@ from pickapic.scorers.scorer import Scorer
 from pickapic.scorers.sources import Source
 
 OnError = Literal["fail", "skip"]
-Engine = Callable[[int, Mapping[Key, float]], Iterator[pa.Table]]
+Engine = Callable[[int, Mapping[Key, float]], Generator[pa.Table, None, None]]
 """Yields part after part, as `ScoreColumns.raw` makes them, from the given number on; the mapping holds the scores
 of the part before it."""
 
@@ -155,14 +156,15 @@ class ScoreTable:
         number = self._whole_parts()
         parts = (engine or self._score_here)(number, self._known_after(number))
         try:
-            for part in parts:
-                error = next((text for text in part[ERROR].to_pylist() if text is not None), None)
-                if error is not None and on_error == "fail":
-                    raise InputError(error)
-                _put(self._part(number), lambda path, part=part: pq.write_table(part, path), self.parts)
-                number += 1
-                if on_progress is not None:
-                    on_progress(part.num_rows * self._source.sides)
+            with closing(parts):
+                for part in parts:
+                    error = next((text for text in part[ERROR].to_pylist() if text is not None), None)
+                    if error is not None and on_error == "fail":
+                        raise InputError(error)
+                    _put(self._part(number), lambda path, part=part: pq.write_table(part, path), self.parts)
+                    number += 1
+                    if on_progress is not None:
+                        on_progress(part.num_rows * self._source.sides)
         except InputError as error:
             kept = min(self._source.count, number * self._part_rows)
             raise InputError(
@@ -180,7 +182,7 @@ class ScoreTable:
         """What the table's columns are made by."""
         return self._columns
 
-    def _score_here(self, number: int, known: Mapping[Key, float]) -> Iterator[pa.Table]:
+    def _score_here(self, number: int, known: Mapping[Key, float]) -> Generator[pa.Table, None, None]:
         for rows, scores in score_parts(
             self._scorer, self._source.rows(number * self._part_rows), self._part_rows, known
         ):
