@@ -185,7 +185,7 @@ async def wait(beside: int, folder: Path, stack: ExitStack) -> tuple[float, int]
     home = folder / name
     home.mkdir()
     url = await new_url("postgresql", folder, name)
-    server = web.Server(home, make_url(url), 1, ahead=4)
+    server = web.Server(home, make_url(url), 1, ahead=4, access_log=True)
     stack.callback(server.stop)
     server.start()
     people = [web.Person(server.address, number) for number in range(2)]

@@ -107,7 +107,7 @@ async def pick(
     for name, database in databases.items():
         home = folder / name
         home.mkdir()
-        side = web.Server(home, database, 1, ahead=arguments.each + 2)
+        side = web.Server(home, database, 1, ahead=arguments.each + 2, access_log=True)
         stack.callback(side.stop)
         side.start()
         people = [Person(side.address, number) for number in range(arguments.people)]
