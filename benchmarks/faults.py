@@ -81,7 +81,7 @@ def _on_bucket(
         front = stack.enter_context(Front(bucket.port))
         url = bucket.url("images", port=front.port)
         deployment = stack.enter_context(Deployment(folder, postgresql.url, url, bucket.environment))
-        with People(deployment.url, options.people) as people:
+        with People(deployment.url, options.people, deployment.state) as people:
             people.recovery(time.monotonic())
             steady, start = people.picks(), time.monotonic()
             time.sleep(5)
@@ -129,7 +129,7 @@ def _on_full_disk(folder: Path, postgresql: OwnPostgresql, count: int) -> dict[s
     with ExitStack() as stack:
         disk = stack.enter_context(SmallDisk(folder / "images"))
         deployment = stack.enter_context(Deployment(folder / "home", postgresql.url, str(disk.folder), {}))
-        with People(deployment.url, count) as people:
+        with People(deployment.url, count, deployment.state) as people:
             people.recovery(time.monotonic())
             disk.fill(deployment)
             time.sleep(10)

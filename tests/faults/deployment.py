@@ -120,6 +120,11 @@ class Deployment:
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
 
+    def state(self) -> str:
+        """Return what is not done, and what was said last."""
+        lines = [str(tuple(row)) for row in self.read(_undone)]
+        return "\n".join(["jobs and open rounds:", *lines, self.logs()[-6000:]])
+
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         # The log is written by another process: a limit on the length of files must not be one on the log.
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
@@ -200,6 +205,13 @@ async def _create(server_url: str, name: str) -> None:
         await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
+
+
+def _undone(connection: Connection) -> list[Any]:
+    left = select(jobs.c.id, jobs.c.duel_id, jobs.c.state, jobs.c.worker, jobs.c.attempts, jobs.c.lease_until)
+    shown = select(rounds.c.id, rounds.c.duel_id, rounds.c.state, rounds.c.shown_at)
+    undone = connection.execute(left.where(jobs.c.state.in_(("queued", "leased", "dead")))).all()
+    return [*undone, *connection.execute(shown.where(rounds.c.state == "open"))]
 
 
 def _answered(connection: Connection) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +35,14 @@ class Memory:
 
 
 class People:
-    """`count` people on the server at `url`, in a thread of their own, from entering until leaving."""
+    """`count` people on the server at `url`, in a thread of their own, from entering until leaving.
 
-    def __init__(self, url: str, count: int) -> None:
+    `explain` says how things stand when somebody waits in vain.
+    """
+
+    def __init__(self, url: str, count: int, explain: Callable[[], str]) -> None:
         self._url = url
+        self._explain = explain
         self.memories = [Memory(f"person {number}") for number in range(count)]
         self._browsers = [Browser(url, timeout=LONG_POLL + 30) for _ in self.memories]
         self._stop = threading.Event()
@@ -72,7 +77,7 @@ class People:
             assert self._thread.is_alive(), self._failure
             time.sleep(0.05)
         waiting = [memory.name for memory, times in zip(self.memories, after, strict=True) if len(times) < 2]
-        raise AssertionError(f"{', '.join(waiting)} had no round for {limit:.0f} s")
+        raise AssertionError(f"{', '.join(waiting)} had no round for {limit:.0f} s\n{self._explain()}")
 
     def _run(self) -> None:
         try:

@@ -57,7 +57,7 @@ def broken(kind: str, postgresql, servers: Servers, tmp_path_factory) -> Iterato
         url = bucket.url("images", port=front.port)
         folder = tmp_path_factory.mktemp("home")
         deployment = stack.enter_context(Deployment(folder, postgresql.url, url, bucket.environment))
-        with People(deployment.url, PEOPLE) as people:
+        with People(deployment.url, PEOPLE, deployment.state) as people:
             yield Broken(deployment, front, people)
         assert deployment.faults(people.memories) == []
         assert people.picks() >= 2 * PEOPLE

@@ -19,7 +19,7 @@ def test_a_full_disk_holds_work_up_and_loses_nothing(postgresql, tmp_path):
     with ExitStack() as stack:
         disk = stack.enter_context(SmallDisk(tmp_path / "images"))
         deployment = stack.enter_context(Deployment(tmp_path / "home", postgresql.url, str(disk.folder), {}))
-        with People(deployment.url, PEOPLE) as people:
+        with People(deployment.url, PEOPLE, deployment.state) as people:
             people.recovery(time.monotonic())
             disk.fill(deployment)
             time.sleep(8)
@@ -55,7 +55,7 @@ def test_a_slow_provider_holds_nobody_else_up(postgresql, tmp_path):
         deployment = stack.enter_context(
             Deployment(tmp_path / "home", postgresql.url, str(tmp_path / "images"), {}, generators)
         )
-        with People(deployment.url, PEOPLE) as people:
+        with People(deployment.url, PEOPLE, deployment.state) as people:
             people.recovery(time.monotonic())
             assert provider.seen
             delay = 3.0
