@@ -121,11 +121,10 @@ class Held(Message):
 
 
 class FileSaid(Message):
-    """A file that a worker wants to bring; through this server, if it cannot reach the store itself."""
+    """A file that a worker wants to bring."""
 
     sha256: Sha256
     size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)]
-    through_server: bool = False
 
 
 class Upload(Message):

@@ -38,7 +38,7 @@ ANSWER_SECONDS = 60.0
 # What an idle worker waits after an answer that came too soon to be the end of a wait, and while it makes something.
 SHORT_PAUSE = 0.5
 SOON_SECONDS = 1.0
-# A store that does not take files is left alone for so long; they go through the server.
+# Files go through the server for so long before it is asked again: there is no bucket, or it takes none from here.
 DETOUR_SECONDS = 300.0
 STORE_TRIES = 2
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -145,16 +145,21 @@ class HttpDepot:
         """See `Depot`: to the address that the server gives, of the image store where it is a bucket, else its own."""
         if len(data) > wire.LARGEST_IMAGE:
             return  # the server will say that it was never brought, and the job will say so too
-        detour = time.monotonic() < self._detour_until
-        wanted = {"sha256": sha256, "size": len(data), "through_server": detour}
-        reply = await self._call("POST", "/uploads", wanted)
+        if time.monotonic() < self._detour_until:
+            await self._bring_to_server(data, sha256)
+            return
+        reply = await self._call("POST", "/uploads", {"sha256": sha256, "size": len(data)})
         if self.turned_away is not None:
             return
         upload = self._read(wire.Upload, reply)
         if upload.url.startswith("/"):
-            await self._call("PUT", f"/files/{sha256}", content=data, passing=BROKEN)
-            return
-        await self._bring(upload, data)
+            self._detour_until = time.monotonic() + DETOUR_SECONDS
+            await self._bring_to_server(data, sha256)
+        else:
+            await self._bring(upload, data)
+
+    async def _bring_to_server(self, data: bytes, sha256: str) -> None:
+        await self._call("PUT", f"/files/{sha256}", content=data, passing=BROKEN)
 
     async def _bring(self, upload: wire.Upload, data: bytes) -> None:
         try:

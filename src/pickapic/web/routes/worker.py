@@ -115,7 +115,7 @@ async def heartbeat(body: Held, service: ServiceHere, worker: WorkerHere) -> Res
 @router.post("/uploads", response_model=Upload)
 async def upload(body: FileSaid, worker: WorkerHere, incoming: IncomingHere) -> Response:
     """Return where to bring a file: an address of the image store, good for ten minutes, or one of this server."""
-    return json_of(await incoming.upload(worker.machine.uid, body.sha256, body.through_server))
+    return json_of(await incoming.upload(worker.machine.uid, body.sha256))
 
 
 @router.put("/files/{sha256}", status_code=204, response_class=Response)
