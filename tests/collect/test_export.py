@@ -8,7 +8,7 @@ from collection import START, Collection
 from sqlalchemy import delete, update
 
 from pickapic.cli.app import main
-from pickapic.collect.export import anonymous_id, count_picks, export
+from pickapic.collect.export import anonymous_id, count_picks, estimate_picks, export
 from pickapic.collect.tables import rounds
 from pickapic.dataset.manifest import LeftOut, damage, load
 from pickapic.dataset.read import read
@@ -75,6 +75,7 @@ def test_every_pick_is_a_row_with_its_images(collection, tmp_path):
     assert by_id(table) == expected(collection)
     require(table, images=True)
     assert done.rows == done.added == table.num_rows == count_picks(collection.database_url)
+    assert estimate_picks(collection.database_url) == done.rows
     assert done.left_out == (LeftOut("the round was skipped", 6),)
     assert damage(tmp_path / "out") == []
     assert "| the round was skipped | 6 |" in (tmp_path / "out" / "README.md").read_text()

@@ -58,14 +58,14 @@ def export(
     """
     from dataclasses import replace
 
-    from pickapic.collect.export import ABOUT, count_picks, rules_from
+    from pickapic.collect.export import ABOUT, estimate_picks, rules_from
     from pickapic.collect.export import export as run
     from pickapic.settings import load_settings, secret_key
 
     settings = load_settings()
     rules = rules_from(settings, policy_off=policy is PolicyChoice.off)
     about = replace(ABOUT, title=title or ABOUT.title, licence=licence or ABOUT.licence)
-    with output.progress("exporting picks", count_picks(settings.database_url, since, rules)) as advance:
+    with output.progress("exporting picks", estimate_picks(settings.database_url, since, rules)) as advance:
         done = run(
             settings.database_url,
             settings.images_url,

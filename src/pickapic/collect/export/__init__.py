@@ -2,6 +2,15 @@
 
 from pickapic.collect.anonymity import anonymous_id
 from pickapic.collect.export.rules import Rules, rules_from
-from pickapic.collect.export.writing import ABOUT, Exported, count_picks, export
+from pickapic.collect.export.writing import ABOUT, Exported, count_picks, estimate_picks, export
 
-__all__ = ["ABOUT", "Exported", "Rules", "anonymous_id", "count_picks", "export", "rules_from"]
+__all__ = [
+    "ABOUT",
+    "Exported",
+    "Rules",
+    "anonymous_id",
+    "count_picks",
+    "estimate_picks",
+    "export",
+    "rules_from",
+]

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, select
 
-from pickapic.collect.counting import doubted
+from pickapic.collect.counting import doubted, standing_picks
 from pickapic.collect.export.rules import DOUBTED, LEFT, PROMPT_BLOCKED, RIGHT, Rules, stands, why_not
 from pickapic.collect.states import ANSWERED, SKIPPED
 from pickapic.collect.tables import duels, risks, rounds, users
@@ -52,6 +52,12 @@ class Selection:
     def count(self) -> int:
         """How many picks count."""
         return self._by_reason.get(None, 0)
+
+    @property
+    def estimate(self) -> int:
+        """About how many: those of images taken away and of refused prompts are among them."""
+        query = select(func.count()).select_from(rounds).where(standing_picks(self._rules.policy))
+        return int(self._connection.execute(self._in_time(query)).scalar_one())
 
     @cached_property
     def left_out(self) -> tuple[LeftOut, ...]:

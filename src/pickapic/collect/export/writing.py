@@ -130,6 +130,19 @@ def count_picks(database_url: str, since: datetime | None = None, rules: Rules =
     return _in_transaction(database_url, rules, count)
 
 
+def estimate_picks(database_url: str, since: datetime | None = None, rules: Rules = EVERYBODY) -> int:
+    """Return about how many picks count, without a look at images and prompts: a few too many, but at once.
+
+    Raises:
+        InputError: there is no database.
+    """
+
+    def count(connection: Connection) -> int:
+        return Selection(connection, rules, _aware(since)).estimate
+
+    return _in_transaction(database_url, rules, count)
+
+
 def _key_mark(secret: str) -> str:
     """A few digits that tell two secret keys apart and give neither away."""
     return hmac.digest(secret.encode(), b"dataset key mark", hashlib.sha256).hex()[:8]
