@@ -267,6 +267,9 @@ class Worker:
                 await _wait(self._giving_up, pause)
                 if self._giving_up.is_set():
                     raise
+            except KeyError:  # an answer too: the store is there, the file is not
+                self._store_trouble.over()
+                raise
             else:
                 self._store_trouble.over()
                 return result
