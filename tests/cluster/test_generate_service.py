@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import signal
+import subprocess
+import sys
 import time
 
 import httpx
 import numpy as np
 import pytest
+import ray
 from PIL import Image
 from served import free_port, kill, metric, post_all, replicas, served
 
@@ -182,3 +186,24 @@ def test_a_diffusers_pipeline_is_served_as_it_is_in_process(nodes, tmp_path):
         difference = np.asarray(there.pixels).astype(int) - np.asarray(here.pixels).astype(int)
         assert np.abs(difference).max() <= 2
     assert len({image.pixels.tobytes() for image in made}) == 3
+
+
+def test_the_command_serves_until_it_is_told_to_stop(nodes):
+    port = free_port()
+    command = [sys.executable, "-m", "pickapic", "generate-service", "miniature-aurora", "--port", str(port)]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        ready = f"the generators are ready: POST http://127.0.0.1:{port}/v1/images/generations"
+        assert any(ready in line for line in process.stderr)
+        body = {"prompt": "a red cat", "seed": 3}
+        entry = httpx.post(f"http://127.0.0.1:{port}/v1/images/generations", json=body, timeout=60).json()
+        (alone,) = miniature.aurora().generate(GenerationRequest("a red cat", (3,)))
+        assert picture(entry["data"][0]).tobytes() == alone.pixels.tobytes()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert ray.is_initialized()
+    assert len([node for node in ray.nodes() if node["Alive"]]) == 2, "the cluster beside it is left alone"

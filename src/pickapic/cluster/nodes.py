@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Any
 
 import ray
 import ray.data
@@ -32,7 +33,9 @@ def connect(address: str | None) -> None:
         if host and port.isdecimal():
             # Ray itself would go on trying for minutes.
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        # Without an address Ray would join whatever cluster it finds on this machine.
+        options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"no Ray cluster answers at {address}: {error}") from error
     context = ray.data.DataContext.get_current()
