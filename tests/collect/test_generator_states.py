@@ -29,7 +29,9 @@ def weigh(hands, name, weight):
 
 
 def drawn(hands):
-    return {choice.name: choice.weight for choice in hands.read(generator_states.effective, CHOICES, hands.now)}
+    return {
+        choice.name: choice.weight for choice in hands.read(generator_states.effective, CHOICES, hands.now)
+    }
 
 
 def test_without_changes_the_settings_hold(hands):

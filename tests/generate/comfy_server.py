@@ -9,12 +9,13 @@ import threading
 from typing import Any
 
 import uvicorn
-from provider_server import picture
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from provider_server import picture
 
 
 class ComfyServer:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 
 from PIL import Image
-from provider_server import ProviderServer
 from typer.testing import CliRunner
 
 from pickapic.cli.app import make_app
 from pickapic.generate.check import check_generators
 from pickapic.settings import parse_generators
+from provider_server import ProviderServer
 
 
 def test_each_generator_makes_one_image_and_trouble_with_one_hides_no_other(tmp_path):

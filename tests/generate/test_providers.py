@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 import pytest
 from comfy_server import ComfyServer
-from provider_server import ProviderServer, as_json, picture
 
 from pickapic.generate.automatic1111 import Automatic1111
 from pickapic.generate.comfyui import ComfyUI
@@ -21,6 +20,7 @@ from pickapic.generate.predictions import Fal, Replicate
 from pickapic.generate.provider import LARGEST_IMAGE, Patience, Provider, retry_after
 from pickapic.generate.stability import Stability
 from pickapic.records import InputError
+from provider_server import ProviderServer, as_json, picture
 
 pytestmark = pytest.mark.slow
 
