@@ -20,8 +20,8 @@ from pickapic.dataset.read import read
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.web.app import create_app
-from pickapic.web.statics import STATIC
 from pickapic.web.service import now
+from pickapic.web.statics import STATIC
 
 pytestmark = pytest.mark.slow
 

@@ -15,6 +15,7 @@ Japanese, Korean and Thai words match anywhere.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import tomllib
@@ -23,7 +24,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from pickapic import __version__
 from pickapic.collect.moderation.categories import CATEGORIES, Weight
 from pickapic.collect.moderation.folding import WORDS, fold, latin
 from pickapic.records import InputError
@@ -85,7 +85,7 @@ class Lists:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with the lists, and with the version of the program that reads them."""
-        text = json.dumps([__version__, asdict(self)], default=sorted)
+        text = json.dumps([importlib.metadata.version("pickapic"), asdict(self)], default=sorted)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
