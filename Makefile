@@ -25,6 +25,8 @@ test: $(VENV)/.installed-dev $(VENV)/transformers4 lint ## everything: lint, typ
 		marks="slow and not browser"; left_out="$$left_out; the tests in a real browser (no Chromium here, see above)"; }; \
 	.ci/postgresql --install $(CI) || { [ $$? = 3 ] || exit 1; \
 		left_out="$$left_out; the tests on PostgreSQL (there is none here, see above)"; }; \
+	.ci/deployment $(CI) || { [ $$? = 3 ] || exit 1; \
+		left_out="$$left_out; the linters of some deployment files (see above)"; }; \
 	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
 	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist loadfile -m "$$marks" && \
 	if [ -n "$$left_out" ]; then \
