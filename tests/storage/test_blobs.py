@@ -118,34 +118,26 @@ def test_a_key_is_no_path(store):
 
 
 @pytest.mark.parametrize("kind", ["rclone", "moto"])
-def test_a_presigned_address_lets_anybody_put_and_get_one_file_for_a_while(servers, kind, monkeypatch):
+def test_a_presigned_address_lets_anybody_get_one_file_for_a_while(servers, kind, monkeypatch):
     bucket = servers.bucket(kind)
     give(bucket.environment, monkeypatch)
     store = open_store(bucket.url("presigned"))
     key = content_key(b"uploaded")
 
-    async def sign() -> tuple[str | None, str | None]:
-        return await blobs.presigned_put(store, key, 60), await blobs.presigned_get(store, key, 60)
-
-    put_url, get_url = asyncio.run(sign())
-    assert put_url is not None
+    asyncio.run(put(store, b"uploaded", key))
+    get_url = asyncio.run(blobs.presigned_get(store, key, 60))
     assert get_url is not None
-    headers = {"Content-Type": "image/jpeg"}
-    with urllib.request.urlopen(urllib.request.Request(put_url, b"uploaded", headers, method="PUT")) as reply:
-        assert reply.status == 200
     with urllib.request.urlopen(get_url) as reply:
         assert reply.read() == b"uploaded"
-    assert asyncio.run(get(store, key)) == b"uploaded"
     if kind == "rclone":  # moto believes every signature
         for wrong in (get_url.replace(key, content_key(b"another")), get_url.partition("?")[0]):
             assert status_of(urllib.request.Request(wrong)) in (400, 403)
-        assert status_of(urllib.request.Request(get_url, b"x", headers, method="PUT")) == 403
+        assert status_of(urllib.request.Request(get_url, b"x", method="PUT")) == 403
 
 
 def test_a_folder_has_no_presigned_addresses(tmp_path):
     store = open_store(str(tmp_path))
     key = content_key(b"x")
-    assert asyncio.run(blobs.presigned_put(store, key, 60)) is None
     assert asyncio.run(blobs.presigned_get(store, key, 60)) is None
 
 

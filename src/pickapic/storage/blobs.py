@@ -13,7 +13,6 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import obstore
 from obstore.exceptions import BaseError
@@ -30,7 +29,6 @@ __all__ = [
     "open_store",
     "path_of",
     "presigned_get",
-    "presigned_put",
     "put",
     "swept_path_of",
 ]
@@ -159,30 +157,15 @@ async def delete(store: ObjectStore, key: str) -> None:
             raise explain(error, "delete") from error
 
 
-async def presigned_put(store: ObjectStore, key: str, seconds: float) -> str | None:
-    """Return an address to which anybody may upload the file of `key` for so long; None for a folder.
-
-    Whoever has it may upload anything: `get` refuses what does not fit the key.
-
-    Raises:
-        StoreError: the store's credentials allow no signing.
-    """
-    return await _sign(store, "PUT", key, seconds)
-
-
 async def presigned_get(store: ObjectStore, key: str, seconds: float) -> str | None:
     """Return an address from which anybody may fetch the file of `key` for so long; None for a folder.
 
     Raises:
         StoreError: the store's credentials allow no signing.
     """
-    return await _sign(store, "GET", key, seconds)
-
-
-async def _sign(store: ObjectStore, method: Literal["GET", "PUT"], key: str, seconds: float) -> str | None:
     if isinstance(store, LocalStore | MemoryStore | HTTPStore):
         return None
     try:
-        return await obstore.sign_async(store, method, path_of(key), timedelta(seconds=seconds))
+        return await obstore.sign_async(store, "GET", path_of(key), timedelta(seconds=seconds))
     except _ERRORS as error:
         raise explain(error, "sign an address") from error
