@@ -17,6 +17,7 @@ from web_site import Site
 
 from databases import KINDS
 from pickapic.settings import load_settings
+from pickapic.web.service import now
 from pickapic.web.watch import Watch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -89,22 +90,16 @@ async def play(site: Site) -> None:
             if turn == 3:
                 assert (await admin.post(f"/api/v1/rounds/{key}/undo")).status_code == 200
             if turn == 5:
-                now = await admin.read(duel)
-                await admin.post(f"/api/v1/rounds/{now['round']['round_id']}/skip")
+                again = await admin.read(duel)
+                await admin.post(f"/api/v1/rounds/{again['round']['round_id']}/skip")
             await site.work()
         await admin.delete(f"/api/v1/duels/{duel['duel_id']}")
     for page in PAGES:
         reply = await admin.get(page)
         assert reply.status_code in (200, 503), f"{page}: {reply.status_code}"
     watching = Watch(site.service.database, site.settings)
-    await watching.refresh(site_now())
-    await watching.refresh(site_now())
-
-
-def site_now():
-    from pickapic.web.service import now
-
-    return now()
+    await watching.refresh(now())
+    await watching.refresh(now())
 
 
 async def statements(url: str, home) -> dict[tuple[str, bool], tuple[object, ...]]:
