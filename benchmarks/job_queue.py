@@ -26,8 +26,8 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, make_url, text
 
 import web
-from pickapic.collect import jobs
 from pickapic.collect.database import Database, open_database
+from pickapic.collect.queue import jobs
 from pickapic.collect.schema import upgrade
 from pickapic.collect.tables import duels, users
 from pickapic.collect.tables import jobs as jobs_table

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 import asyncpg
 from sqlalchemy import make_url, text
 
-from pickapic.collect import condition, schema
+from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.queue import condition
 
 FILL = """
 INSERT INTO jobs (id, duel_id, user_id, state, priority, virtual_time, generator, prompt, negative_prompt,

@@ -28,8 +28,8 @@ import million_rows
 from sqlalchemy import URL, make_url
 
 import web
-from pickapic.collect import risks
 from pickapic.collect.database import open_database
+from pickapic.collect.quality import risks
 from pickapic.collect.quality.policy import policy_from
 from pickapic.settings import load_settings
 

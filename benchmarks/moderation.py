@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pickapic.collect.duels.pairing import TWIN_BITS
 from pickapic.collect.moderation.hashes import NEAR_BITS, distance
 from pickapic.collect.moderation.images import Inspector, load_classifier, perceptual_hash, widened
 from pickapic.collect.moderation.words import Verdict, judge, open_index
-from pickapic.collect.pairing import TWIN_BITS
 from pickapic.collect.prompts import parse_prompt
 from pickapic.miniature.depiction import depict
 from pickapic.miniature.models import MODELS

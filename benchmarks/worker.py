@@ -23,8 +23,10 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import func, select
 
-from pickapic.collect import duel, schema, users
+from pickapic.collect import schema
 from pickapic.collect.database import Database, open_database
+from pickapic.collect.duels import duel
+from pickapic.collect.people import users
 from pickapic.collect.tables import jobs
 from pickapic.generate.encoding import encode
 from pickapic.generate.generator import GenerationRequest

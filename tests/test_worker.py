@@ -11,8 +11,12 @@ from PIL import Image
 from sqlalchemy import select
 
 import failing_generators
-from pickapic.collect import dead_letter, duel, overview, schema, users, views
+from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.duels import duel, views
+from pickapic.collect.oversight import overview
+from pickapic.collect.people import users
+from pickapic.collect.queue import dead_letter
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.generate.encoding import encode

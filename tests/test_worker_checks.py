@@ -12,9 +12,12 @@ from PIL import Image
 from sqlalchemy import select, update
 
 import failing_generators
-from pickapic.collect import duel, gold, jobs, losses, schema, users, views
+from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.duels import duel, gold, losses, views
 from pickapic.collect.moderation.images import Inspection
+from pickapic.collect.people import users
+from pickapic.collect.queue import jobs
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import load_settings

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pickapic.browser import Browser, Reply
 from pickapic.collect.database import Database, open_database
-from pickapic.collect.images import facts, token_of
+from pickapic.collect.duels.images import facts, token_of
 from pickapic.miniature.people import Judgement, Population
 from pickapic.records import ImageFacts, InputError
 

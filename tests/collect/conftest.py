@@ -12,8 +12,10 @@ from loop_player import EVERYTHING, finished
 from sqlalchemy import select
 
 from databases import KINDS
-from pickapic.collect import duel, endings, images, jobs, users, views
 from pickapic.collect.database import open_database
+from pickapic.collect.duels import duel, images, views
+from pickapic.collect.people import users
+from pickapic.collect.queue import endings, jobs
 from pickapic.collect.tables import rounds
 from pickapic.settings import load_settings
 

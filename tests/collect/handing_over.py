@@ -8,8 +8,9 @@ from dataclasses import replace
 from loop_player import finished
 from sqlalchemy import select, update
 
-from pickapic.collect import breakers, handover, workers
-from pickapic.collect.handover import ERROR, MADE, REFUSED, UNAVAILABLE, UNMADE, Report, Result, Room
+from pickapic.collect.duels import handover
+from pickapic.collect.duels.handover import ERROR, MADE, REFUSED, UNAVAILABLE, UNMADE, Report, Result, Room
+from pickapic.collect.queue import breakers, workers
 from pickapic.collect.tables import images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import GeneratorChoice

@@ -6,7 +6,9 @@ import random
 
 from sqlalchemy import select
 
-from pickapic.collect import duel, images, jobs, users, views
+from pickapic.collect.duels import duel, images, views
+from pickapic.collect.people import users
+from pickapic.collect.queue import jobs
 from pickapic.collect.tables import duels, rounds
 from pickapic.collect.tables import images as images_table
 

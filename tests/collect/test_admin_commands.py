@@ -10,9 +10,11 @@ from PIL import Image
 from sqlalchemy import select
 
 from pickapic.cli.app import main
-from pickapic.collect import breakers, reports, tokens, workers
 from pickapic.collect.moderation import reviews
+from pickapic.collect.oversight import reports
+from pickapic.collect.people import tokens
 from pickapic.collect.prompts import parse_prompt
+from pickapic.collect.queue import breakers, workers
 from pickapic.collect.tables import jobs, users
 
 

@@ -14,11 +14,14 @@ from loop_player import finished
 from sqlalchemy import func, make_url, select, text
 
 from pickapic.cli.app import main
-from pickapic.collect import backup, images, jobs, schema
+from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.duels import images
+from pickapic.collect.queue import jobs
 from pickapic.collect.tables import images as images_table
 from pickapic.collect.tables import users
-from pickapic.collect.wholeness import check
+from pickapic.collect.upkeep import backup
+from pickapic.collect.upkeep.wholeness import check
 from pickapic.records import InputError
 from pickapic.storage import blobs
 

@@ -3,8 +3,10 @@
 import pytest
 from sqlalchemy import select, update
 
-from pickapic.collect import bans, decisions, jobs
-from pickapic.collect import users as holding
+from pickapic.collect import decisions
+from pickapic.collect.people import bans
+from pickapic.collect.people import users as holding
+from pickapic.collect.queue import jobs
 from pickapic.collect.refusals import ForbiddenError, NotFoundError
 from pickapic.collect.tables import duels, users
 from pickapic.collect.tables import jobs as jobs_table

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from handing_over import Desk, all_of, error, failing, made, refused, row_of, settings, unavailable
 
-from pickapic.collect import breakers, decisions, generator_states
+from pickapic.collect import decisions
+from pickapic.collect.queue import breakers, generator_states
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import jobs as jobs_table
 

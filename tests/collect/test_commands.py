@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pickapic.cli.app import main
-from pickapic.collect import jobs, schema
+from pickapic.collect import schema
+from pickapic.collect.queue import jobs
 
 
 def run(capsys, *arguments: str):

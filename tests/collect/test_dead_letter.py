@@ -2,7 +2,7 @@
 
 from handing_over import Desk, all_of, error, made, refused, row_of, settings
 
-from pickapic.collect import dead_letter
+from pickapic.collect.queue import dead_letter
 
 
 def ended(hands, **changes):

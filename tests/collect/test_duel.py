@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from pickapic.collect import duel, jobs, losses
+from pickapic.collect.duels import duel, losses
+from pickapic.collect.queue import jobs
 from pickapic.collect.refusals import ConflictError, LimitError, NotFoundError, PromptError
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table

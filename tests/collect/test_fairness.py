@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from pickapic.collect import clocks, jobs
+from pickapic.collect.queue import clocks, jobs
 from pickapic.collect.tables import duels
 
 LIMITS = {"prompts_per_minute": 10_000, "jobs_per_user": 10_000, "images_per_week": 100_000}

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pickapic.collect import images
+from pickapic.collect.duels import images
 from pickapic.collect.tables import images as images_table
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.collect.tables import rounds

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pickapic.collect import belongings, consents, forgetting, identities, marks, sessions, sign_ins
-from pickapic.collect.identities import Vouched
+from pickapic.collect.people import belongings, consents, forgetting, identities, marks, sessions, sign_ins
+from pickapic.collect.people.identities import Vouched
 from pickapic.collect.tables import (
     METADATA,
     downloads,

@@ -5,7 +5,8 @@ import random
 import pytest
 from sqlalchemy import select
 
-from pickapic.collect import decisions, generator_states, jobs
+from pickapic.collect import decisions
+from pickapic.collect.queue import generator_states, jobs
 from pickapic.collect.refusals import ConflictError, NotFoundError
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import InputError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loop_player import EVERYTHING, PICKS, Player
 from sqlalchemy import select
 
-from pickapic.collect import duel, gold
+from pickapic.collect.duels import duel, gold
 from pickapic.collect.refusals import ConflictError, NotFoundError
 from pickapic.collect.tables import gold_pairs
 from pickapic.collect.tables import jobs as jobs_table

@@ -4,7 +4,7 @@ from collections import Counter
 
 from handing_over import Desk, all_of, count_images, error, made, refused, row_of, settings, unmade
 
-from pickapic.collect import losses
+from pickapic.collect.duels import losses
 from pickapic.collect.tables import duels
 from pickapic.collect.tables import images as images_table
 from pickapic.collect.tables import jobs as jobs_table

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pickapic.collect import bans, forgetting, identities, links, sessions, sign_ins
-from pickapic.collect import users as accounts
-from pickapic.collect.identities import Vouched
+from pickapic.collect.people import bans, forgetting, identities, links, sessions, sign_ins
+from pickapic.collect.people import users as accounts
+from pickapic.collect.people.identities import Vouched
 from pickapic.collect.refusals import ConflictError, ForbiddenError, NotFoundError
 from pickapic.collect.tables import decisions, users
 from pickapic.collect.tables import identities as table

@@ -1,6 +1,6 @@
 """Images by their token."""
 
-from pickapic.collect import images
+from pickapic.collect.duels import images
 
 
 def test_facts_are_found_by_the_token_in_an_address(hands):

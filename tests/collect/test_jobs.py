@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 
-from pickapic.collect import jobs
 from pickapic.collect.database import open_database
+from pickapic.collect.queue import jobs
 from pickapic.collect.tables import jobs as jobs_table
 
 

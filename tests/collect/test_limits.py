@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, insert, update
 
-from pickapic.collect import limits, marks
-from pickapic.collect.limits import Allowance, Record, allowance
-from pickapic.collect.marks import address_mark, device_mark
+from pickapic.collect.duels import limits
+from pickapic.collect.duels.limits import Allowance, Record, allowance
+from pickapic.collect.people import marks
+from pickapic.collect.people.marks import address_mark, device_mark
 from pickapic.collect.quality import Policy
 from pickapic.collect.refusals import LimitError
 from pickapic.collect.tables import risks, rounds, users

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from pickapic.collect import bans, live, profiles
+from pickapic.collect.oversight import live
+from pickapic.collect.people import bans, profiles
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import images, jobs, marks, risks, rounds, users
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pickapic.collect import marks
+from pickapic.collect.people import marks
 from pickapic.collect.tables import marks as table
 
 SECRET = "a secret that is long enough for this"

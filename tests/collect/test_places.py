@@ -6,7 +6,7 @@ import pytest
 from handing_over import Desk, made, settings, unavailable
 from sqlalchemy import select, update
 
-from pickapic.collect import places, workers
+from pickapic.collect.queue import places, workers
 from pickapic.collect.tables import duels
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import GeneratorChoice

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import insert, select, update
 
-from pickapic.collect import decisions, reports
+from pickapic.collect import decisions
+from pickapic.collect.oversight import reports
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import images, rounds, shares
 from pickapic.collect.tables import reports as reports_table

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pickapic.collect.duel import draw_order
-from pickapic.collect.pairing import Candidate, kept_side, missing, next_round
+from pickapic.collect.duels.duel import draw_order
+from pickapic.collect.duels.pairing import Candidate, kept_side, missing, next_round
 from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.refusals import PromptError
 from pickapic.settings import GeneratorChoice

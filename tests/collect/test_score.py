@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from pickapic.collect.score import LONGEST_STREAK, Score, score, score_of
+from pickapic.collect.boards.score import LONGEST_STREAK, Score, score, score_of
 from pickapic.collect.tables import rounds
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pickapic.collect import consents, sessions
+from pickapic.collect.people import consents, sessions
 from pickapic.collect.refusals import ConflictError, NotFoundError
 from pickapic.collect.tables import sessions as table
 

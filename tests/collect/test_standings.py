@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, insert, update
 
-from pickapic.collect import standings
+from pickapic.collect.boards import standings
+from pickapic.collect.boards.standings import SETTLED_AFTER, Meeting
 from pickapic.collect.quality import Policy
-from pickapic.collect.standings import SETTLED_AFTER, Meeting
 from pickapic.collect.tables import duels, images, risks, rounds, users
 
 POLICY = Policy()

@@ -13,8 +13,10 @@ from loop_player import finished
 from obstore.store import MemoryStore
 
 from pickapic.cli.app import main
-from pickapic.collect import gold, images, jobs, sweep
-from pickapic.collect.wholeness import check
+from pickapic.collect.duels import gold, images
+from pickapic.collect.queue import jobs
+from pickapic.collect.upkeep import sweep
+from pickapic.collect.upkeep.wholeness import check
 from pickapic.storage import blobs, orphans
 from pickapic.storage.blobs import content_key, path_of, swept_path_of
 

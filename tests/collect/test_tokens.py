@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from pickapic.collect import decisions, tokens, workers
+from pickapic.collect import decisions
+from pickapic.collect.people import tokens
+from pickapic.collect.queue import workers
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import jobs
 from pickapic.collect.tables import tokens as table

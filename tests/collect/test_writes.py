@@ -2,7 +2,7 @@
 
 from sqlalchemy import bindparam, event, insert, update
 
-from pickapic.collect import duel
+from pickapic.collect.duels import duel
 from pickapic.collect.tables import jobs, users
 from pickapic.collect.writes import Writes
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, func, make_url, select
 
 from pickapic.collect.database import open_database
 from pickapic.collect.tables import duels, images, jobs, rounds
-from pickapic.collect.wholeness import check
+from pickapic.collect.upkeep.wholeness import check
 from pickapic.storage.blobs import open_store
 from s3_servers import free_port
 

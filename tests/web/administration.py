@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 from web_site import Person, Site
 
-from pickapic.collect import bans
+from pickapic.collect.people import bans
 from pickapic.web.routes import admin
 from pickapic.web.service import now
 

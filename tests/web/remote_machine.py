@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 from web_site import Site
 
-from pickapic.collect import tokens, wire
-from pickapic.collect.tokens import Created
+from pickapic.collect.duels import wire
+from pickapic.collect.people import tokens
+from pickapic.collect.people.tokens import Created
 from pickapic.generate.encoding import encode
 from pickapic.storage.blobs import content_key
 from pickapic.web.service import now

@@ -11,9 +11,10 @@ from administration import FORM, filled, routes, send, staff
 from PIL import Image
 from sqlalchemy import insert, select, update
 
-from pickapic.collect import bans, decisions
+from pickapic.collect import decisions
 from pickapic.collect.moderation import reviews
 from pickapic.collect.moderation.words import Reason
+from pickapic.collect.people import bans
 from pickapic.collect.prompts import parse_prompt
 from pickapic.collect.tables import (
     blocked_images,

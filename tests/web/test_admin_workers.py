@@ -6,7 +6,8 @@ import pytest
 from administration import FORM, send, staff
 from remote_machine import Machine
 
-from pickapic.collect import decisions, workers
+from pickapic.collect import decisions
+from pickapic.collect.queue import workers
 from pickapic.collect.tables import tokens as table
 from pickapic.web.service import now
 

@@ -5,7 +5,7 @@ from attacker import assert_error, playing
 from sqlalchemy import select
 from web_site import Person, Site
 
-from pickapic.collect import bans
+from pickapic.collect.people import bans
 from pickapic.collect.tables import METADATA, duels, rounds, sessions, users
 from pickapic.settings import load_settings
 from pickapic.web.service import now

@@ -14,7 +14,7 @@ from PIL import Image
 from sqlalchemy import update
 from web_site import Site
 
-from pickapic.collect import gold
+from pickapic.collect.duels import gold
 from pickapic.collect.tables import images, jobs, rounds
 from pickapic.settings import Settings, load_settings
 from pickapic.storage import blobs

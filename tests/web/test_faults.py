@@ -12,8 +12,9 @@ from sqlalchemy import text, update
 from web_site import Site
 
 import failing_generators
-from pickapic.collect import bans, risks
 from pickapic.collect.export import export
+from pickapic.collect.people import bans
+from pickapic.collect.quality import risks
 from pickapic.collect.quality.policy import policy_from
 from pickapic.collect.tables import duels, images, jobs, rounds
 from pickapic.dataset.read import read

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from pickapic.collect.generator_states import GeneratorState
-from pickapic.collect.standings import Meeting
+from pickapic.collect.boards.standings import Meeting
+from pickapic.collect.queue.generator_states import GeneratorState
 from pickapic.collect.tables import images, rounds
 from pickapic.ratings import standings
 from pickapic.web.boards import PERSONAL_PICKS, personal_board, public_board, rate, tally_of

@@ -12,7 +12,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from live_site import LiveSite, Visitor
-from pickapic.collect import bans, duel, tokens, wire
+from pickapic.collect.duels import duel, wire
+from pickapic.collect.people import bans, tokens
 from pickapic.collect.tables import images, rounds
 from pickapic.web.service import now
 

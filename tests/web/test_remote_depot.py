@@ -8,9 +8,11 @@ import httpx
 import pytest
 from remote_machine import token
 
-from pickapic.collect import tokens, wire, workers
-from pickapic.collect.handover import ERROR, MADE, Report, Result, Room
-from pickapic.collect.images import Finished
+from pickapic.collect.duels import wire
+from pickapic.collect.duels.handover import ERROR, MADE, Report, Result, Room
+from pickapic.collect.duels.images import Finished
+from pickapic.collect.people import tokens
+from pickapic.collect.queue import workers
 from pickapic.collect.tables import images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.records import InputError

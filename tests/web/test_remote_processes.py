@@ -11,7 +11,7 @@ import pytest
 from server_process import Process, free_port, inside
 from sqlalchemy import select
 
-from pickapic.collect import tokens
+from pickapic.collect.people import tokens
 from pickapic.collect.tables import images, jobs
 from pickapic.storage import blobs
 from pickapic.web.service import now

@@ -10,7 +10,7 @@ import pytest
 from remote_machine import Machine, image, made, picture, token
 from web_site import Site
 
-from pickapic.collect import wire
+from pickapic.collect.duels import wire
 from pickapic.collect.tables import images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import load_settings

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 from remote_machine import Machine, image, made, picture, token
 
-from pickapic.collect import gold, jobs, tokens, wire, workers
-from pickapic.collect.moderation import blocked
+from pickapic.collect.duels import gold, wire
 from pickapic.collect.moderation.images import perceptual_hash
+from pickapic.collect.oversight import blocked
+from pickapic.collect.people import tokens
+from pickapic.collect.queue import jobs, workers
 from pickapic.collect.tables import images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.storage import blobs

@@ -10,7 +10,8 @@ from web_site import Site
 import fake_scorers
 from fake_scorers import expected
 from hostile_images import encoded
-from pickapic.collect import shares, tokens
+from pickapic.collect.boards import shares
+from pickapic.collect.people import tokens
 from pickapic.collect.tables import images, rounds
 from pickapic.settings import load_settings
 from pickapic.web import machines

@@ -10,9 +10,9 @@ from sqlalchemy.exc import OperationalError
 from web_site import Person
 
 from crowd import START, add_hasty, add_user
-from pickapic.collect import visitors
+from pickapic.collect.people import visitors
 from pickapic.collect.quality import Policy
-from pickapic.collect.risks import BATCH
+from pickapic.collect.quality.risks import BATCH
 from pickapic.collect.tables import images, marks, risks, rounds, sessions, users
 from pickapic.records import InputError
 from pickapic.settings import load_settings

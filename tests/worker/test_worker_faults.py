@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import update
 from workshop import Workshop
 
-from pickapic.collect.handover import MADE
+from pickapic.collect.duels.handover import MADE
 from pickapic.collect.tables import jobs
 from pickapic.worker import AwayError, Worker
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from workshop import Workshop, provider
 
-from pickapic.collect import breakers
+from pickapic.collect.queue import breakers
 from provider_server import ProviderServer, as_json
 
 pytestmark = pytest.mark.slow

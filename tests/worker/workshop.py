@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from pickapic.collect import duel, schema, users, views
+from pickapic.collect import schema
 from pickapic.collect.database import open_database
+from pickapic.collect.duels import duel, views
+from pickapic.collect.people import users
 from pickapic.collect.tables import images
 from pickapic.collect.tables import jobs as jobs_table
 from pickapic.settings import load_settings

@@ -47,7 +47,7 @@ def stats(database: Url = None, json_output: Json = False) -> None:
     from dataclasses import asdict
 
     from pickapic.cli import output
-    from pickapic.collect import overview
+    from pickapic.collect.oversight import overview
 
     counted = collection.read(database, overview.stats)
     if json_output:
@@ -70,7 +70,7 @@ def jobs(
     from datetime import UTC, datetime
 
     from pickapic.cli import output
-    from pickapic.collect import dead_letter
+    from pickapic.collect.queue import dead_letter
 
     dead = collection.read(database, dead_letter.dead_jobs, 100, True)
     if json_output:

@@ -26,7 +26,8 @@ def list_generators(database: Url = None, json_output: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from pickapic.collect import breakers, live
+    from pickapic.collect.oversight import live
+    from pickapic.collect.queue import breakers
     from pickapic.settings import load_settings
 
     figures = collection.read(database, live.generator_figures, load_settings().generators, datetime.now(UTC))
@@ -97,7 +98,7 @@ def weight(
 
     Example: `pickapic admin generators weight miniature-dune 0.5`
     """
-    from pickapic.collect import generator_states
+    from pickapic.collect.queue import generator_states
     from pickapic.settings import load_settings
 
     choices = load_settings().generators
@@ -115,7 +116,7 @@ def try_now(name: Name, database: Url = None, json_output: Json = False) -> None
 
     Example: `pickapic admin generators try miniature-dune`
     """
-    from pickapic.collect import breakers
+    from pickapic.collect.queue import breakers
     from pickapic.settings import load_settings
 
     names = [choice.name for choice in load_settings().generators]
@@ -129,7 +130,7 @@ def try_now(name: Name, database: Url = None, json_output: Json = False) -> None
 def _switch(url: str | None, name: str, enabled: bool, reason: str, json_output: bool) -> None:
     from random import SystemRandom
 
-    from pickapic.collect import generator_states
+    from pickapic.collect.queue import generator_states
     from pickapic.settings import load_settings
 
     choices = load_settings().generators

@@ -26,7 +26,7 @@ def list_pairs(database: Url = None, json_output: Json = False) -> None:
 
     Example: `pickapic admin gold list`
     """
-    from pickapic.collect import gold as collected
+    from pickapic.collect.duels import gold as collected
 
     found = collection.read(database, collected.pairs)
     if json_output:
@@ -65,8 +65,8 @@ def add(
     import asyncio
 
     from pickapic.collect import decisions
-    from pickapic.collect import gold as collected
-    from pickapic.collect.gold_images import normal
+    from pickapic.collect.duels import gold as collected
+    from pickapic.collect.duels.gold_images import normal
     from pickapic.settings import load_settings
     from pickapic.storage import blobs
 
@@ -102,7 +102,7 @@ def retire(
     Example: `pickapic admin gold retire Vb1m --reason "half of the people choose the other one"`
     """
     from pickapic.collect import decisions
-    from pickapic.collect import gold as collected
+    from pickapic.collect.duels import gold as collected
 
     def work(connection: Connection) -> None:
         collected.retire(connection, pair)

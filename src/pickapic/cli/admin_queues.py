@@ -28,7 +28,7 @@ def list_reports(limit: Limit = 50, database: Url = None, json_output: Json = Fa
 
     Example: `pickapic admin reports list`
     """
-    from pickapic.collect import reports as collected
+    from pickapic.collect.oversight import reports as collected
 
     found = collection.read(database, collected.waiting, limit)
     if json_output:
@@ -66,7 +66,7 @@ def remove(
     """
     from random import SystemRandom
 
-    from pickapic.collect import reports as collected
+    from pickapic.collect.oversight import reports as collected
     from pickapic.settings import load_settings
 
     choices = load_settings().generators
@@ -93,7 +93,7 @@ def dismiss(
 
     Example: `pickapic admin reports dismiss q4iTtCvy0Xs9`
     """
-    from pickapic.collect import reports as collected
+    from pickapic.collect.oversight import reports as collected
 
     decided = collection.write(database, collected.dismiss, None, image, reason, datetime.now(UTC))
     if json_output:

@@ -9,7 +9,7 @@ import typer
 from pickapic.cli.collection import Json, Url
 
 if TYPE_CHECKING:
-    from pickapic.collect.sweep import Found
+    from pickapic.collect.upkeep.sweep import Found
 
 
 def sweep(
@@ -34,8 +34,8 @@ def sweep(
     from datetime import UTC, datetime, timedelta
 
     from pickapic.cli import output
-    from pickapic.collect import sweep as sweeping
     from pickapic.collect.database import open_database
+    from pickapic.collect.upkeep import sweep as sweeping
     from pickapic.settings import load_settings
     from pickapic.storage.blobs import open_store
 

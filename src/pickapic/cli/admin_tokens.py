@@ -11,7 +11,7 @@ from pickapic.cli import collection, output
 from pickapic.cli.collection import Json, Url
 
 if TYPE_CHECKING:
-    from pickapic.collect.tokens import Created
+    from pickapic.collect.people.tokens import Created
 
 tokens = typer.Typer(
     help="Tokens by which machines are known: workers, and programs that want scores.", no_args_is_help=True
@@ -32,7 +32,7 @@ def create(
 
     Example: `pickapic admin tokens create worker "gpu 1" --days 90 > worker-token`
     """
-    from pickapic.collect import tokens as kept
+    from pickapic.collect.people import tokens as kept
 
     made: Created = collection.write(database, kept.create, kind, label, days, None, datetime.now(UTC))
     if json_output:
@@ -49,7 +49,7 @@ def list_tokens(database: Url = None, json_output: Json = False) -> None:
 
     Example: `pickapic admin tokens list`
     """
-    from pickapic.collect import tokens as kept
+    from pickapic.collect.people import tokens as kept
 
     found = collection.read(database, kept.listed, datetime.now(UTC))
     if json_output:
@@ -86,7 +86,7 @@ def revoke(
 
     Example: `pickapic admin tokens revoke 3f9c2a71b0de --reason "the machine is gone"`
     """
-    from pickapic.collect import tokens as kept
+    from pickapic.collect.people import tokens as kept
 
     freed = collection.write(database, kept.revoke, token, None, reason, datetime.now(UTC))
     if json_output:
@@ -100,7 +100,7 @@ def workers(database: Url = None, json_output: Json = False) -> None:
 
     Example: `pickapic admin workers`
     """
-    from pickapic.collect import workers as kept
+    from pickapic.collect.queue import workers as kept
 
     found = collection.read(database, kept.seen, datetime.now(UTC))
     if json_output:

@@ -11,7 +11,7 @@ from pickapic.cli import collection, output
 from pickapic.cli.collection import Json, Url, Why
 
 if TYPE_CHECKING:
-    from pickapic.collect.bans import Change
+    from pickapic.collect.people.bans import Change
 
 User = Annotated[int, typer.Argument(min=1, help="The user's number.")]
 
@@ -30,7 +30,7 @@ def users(
 
     Examples: `pickapic admin users --show doubtful`, `pickapic admin users 17`
     """
-    from pickapic.collect import profiles
+    from pickapic.collect.people import profiles
     from pickapic.collect.quality import policy_from
     from pickapic.settings import load_settings
 
@@ -69,7 +69,7 @@ def ban(user: User, reason: Why, database: Url = None, json_output: Json = False
 
     Example: `pickapic admin ban 17 --reason "answers by a script"`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     _say(collection.write(database, bans.ban, None, user, reason, _now()), json_output)
 
@@ -79,7 +79,7 @@ def unban(user: User, reason: Why, database: Url = None, json_output: Json = Fal
 
     Example: `pickapic admin unban 17 --reason "was a colleague's test"`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     _say(collection.write(database, bans.unban, None, user, reason, _now()), json_output)
 
@@ -89,7 +89,7 @@ def exclude(user: User, reason: Why, database: Url = None, json_output: Json = F
 
     Example: `pickapic admin exclude 17 --reason "always left"`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     _say(collection.write(database, bans.exclude, None, user, reason, _now()), json_output)
 
@@ -99,7 +99,7 @@ def trust(user: User, reason: Why, database: Url = None, json_output: Json = Fal
 
     Example: `pickapic admin trust 17 --reason "our own rater, quick by practice"`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     _say(collection.write(database, bans.trust, None, user, reason, _now()), json_output)
 
@@ -119,7 +119,7 @@ def role(
 
     Example: `pickapic admin role 1 admin`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     _say(collection.write(database, bans.set_role, None, user, role, reason, _now()), json_output)
 
@@ -135,7 +135,7 @@ def allow(
 
     Example: `pickapic admin allow 17 20000`
     """
-    from pickapic.collect import bans
+    from pickapic.collect.people import bans
 
     collection.write(database, bans.set_allowance, None, user, answers, reason, _now())
     if json_output:

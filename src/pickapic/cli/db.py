@@ -115,7 +115,7 @@ def backup(
     Example: `pickapic db backup backup.db --images backup-images`
     """
     from pickapic.cli import output
-    from pickapic.collect.backup import backup as write
+    from pickapic.collect.upkeep.backup import backup as write
     from pickapic.settings import load_settings
 
     settings = load_settings()
@@ -147,7 +147,7 @@ def restore(
     import asyncio
 
     from pickapic.cli import output
-    from pickapic.collect.backup import restore as bring_back
+    from pickapic.collect.upkeep.backup import restore as bring_back
     from pickapic.settings import load_settings
 
     settings = load_settings()
@@ -174,8 +174,8 @@ def check(
     import asyncio
 
     from pickapic.cli import output
-    from pickapic.collect import wholeness
     from pickapic.collect.database import open_database
+    from pickapic.collect.upkeep import wholeness
     from pickapic.settings import load_settings
     from pickapic.storage.blobs import open_store
 

@@ -79,7 +79,7 @@ def list_blocked(
 
     Example: `pickapic admin blocked list`
     """
-    from pickapic.collect.moderation import blocked as collected
+    from pickapic.collect.oversight import blocked as collected
 
     found = collection.read(database, collected.listed, limit)
     if json_output:
@@ -111,7 +111,7 @@ def remove(
 
     Example: `pickapic admin blocked remove 3 --reason "a grey square"`
     """
-    from pickapic.collect.moderation import blocked as collected
+    from pickapic.collect.oversight import blocked as collected
 
     collection.write(database, collected.unblock_image, number, reason, None, datetime.now(UTC))
     if json_output:

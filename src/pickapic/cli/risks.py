@@ -28,10 +28,10 @@ def risks(
     from datetime import UTC, datetime
 
     from pickapic.cli import output
-    from pickapic.collect import risks as collected
     from pickapic.collect import schema
     from pickapic.collect.database import open_database
     from pickapic.collect.quality import policy_from
+    from pickapic.collect.quality import risks as collected
     from pickapic.settings import load_settings
 
     settings = load_settings()

@@ -12,7 +12,7 @@ from pickapic.cli import output
 if TYPE_CHECKING:
     import asyncio
 
-    from pickapic.collect.wire import RulesSaid
+    from pickapic.collect.duels.wire import RulesSaid
     from pickapic.settings import Settings
     from pickapic.web.app import Beside
     from pickapic.web.service import Service

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pickapic.collect.database import open_database
-from pickapic.collect.images import facts_by_uid
+from pickapic.collect.duels.images import facts_by_uid
 from pickapic.miniature.people import Person, Population
 from pickapic.miniature.taste import depiction_of, quality
 from pickapic.records import ImageFacts

@@ -1,7 +1,7 @@
 """Image files by content: the key is the SHA-256 of the bytes, so a file never changes and never has two meanings.
 
 A file that is listed as an orphan is not deleted at once but moved to `swept/`, where it is still found: see
-`collect/sweep.py`.
+`collect/upkeep/sweep.py`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from obstore.store import ObjectStore
 
-from pickapic.collect.belongings import Belonging, image_path
+from pickapic.collect.people.belongings import Belonging, image_path
 from pickapic.storage import blobs
 
 README = """What Pick-a-Pic keeps of you. Each .json file holds one kind of things and says what they are kept for;

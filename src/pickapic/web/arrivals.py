@@ -14,8 +14,8 @@ from dataclasses import replace
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import handover
-from pickapic.collect.handover import Report
+from pickapic.collect.duels import handover
+from pickapic.collect.duels.handover import Report
 from pickapic.web.service import Service, now
 
 SECONDS_BETWEEN_LOOKS = 0.04

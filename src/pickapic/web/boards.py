@@ -14,11 +14,12 @@ import structlog
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import generator_states, standings
+from pickapic.collect.boards import standings
+from pickapic.collect.boards.standings import Ledger, Meeting
 from pickapic.collect.database import Database
-from pickapic.collect.generator_states import GeneratorState
 from pickapic.collect.quality import policy_from
-from pickapic.collect.standings import Ledger, Meeting
+from pickapic.collect.queue import generator_states
+from pickapic.collect.queue.generator_states import GeneratorState
 from pickapic.ratings.standings import FALLBACK_TIES, Standings, tally_standings
 from pickapic.ratings.tally import Tally
 from pickapic.records import InputError

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pickapic.collect.database import Database
-from pickapic.collect.views import Standing, standings
+from pickapic.collect.duels.views import Standing, standings
 
 SECONDS_BETWEEN_LOOKS = 0.04
 SECONDS_AFTER_ERROR = 1.0

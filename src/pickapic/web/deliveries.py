@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import images
 from pickapic.collect.database import Database
+from pickapic.collect.duels import images
 
 SECONDS_BETWEEN_WRITES = 0.08
 TOKENS_KEPT = 100_000

@@ -20,17 +20,17 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
-from pickapic.collect import claims
-from pickapic.collect.claims import FalseClaimError, Held
-from pickapic.collect.images import Finished
-from pickapic.collect.moderation import blocked
+from pickapic.collect.duels import claims
+from pickapic.collect.duels.claims import FalseClaimError, Held
+from pickapic.collect.duels.images import Finished
+from pickapic.collect.duels.wire import LARGEST_IMAGE, PATH, ImageSaid, Upload
 from pickapic.collect.moderation.images import (
     BLOCKED_SECONDS,
     Inspector,
     classifier_name,
     open_inspector,
 )
-from pickapic.collect.wire import LARGEST_IMAGE, PATH, ImageSaid, Upload
+from pickapic.collect.oversight import blocked
 from pickapic.records import InputError
 from pickapic.storage import blobs
 from pickapic.web.service import Service, now

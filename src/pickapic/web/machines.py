@@ -19,9 +19,11 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.exceptions import HTTPException
 
 from pickapic import __version__
-from pickapic.collect import tokens, wire, workers
+from pickapic.collect.duels import wire
+from pickapic.collect.people import tokens
+from pickapic.collect.people.tokens import Machine
+from pickapic.collect.queue import workers
 from pickapic.collect.refusals import ConflictError, LimitError
-from pickapic.collect.tokens import Machine
 from pickapic.web.service import Recent, Service, ServiceHere, now
 
 # A token that is revoked in another process opens nothing here after this long.

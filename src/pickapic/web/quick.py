@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Message, Receive, Scope, Send
 
-from pickapic.collect.images import ADDRESS
+from pickapic.collect.duels.images import ADDRESS
 from pickapic.records import Pick
 from pickapic.web.routes.images import read_image
 from pickapic.web.routes.rounds import Answer, pick

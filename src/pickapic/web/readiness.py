@@ -19,9 +19,10 @@ from obstore.store import ObjectStore
 from sqlalchemy import Connection
 
 from pickapic import logs
-from pickapic.collect import condition, schema
-from pickapic.collect.condition import Condition
+from pickapic.collect import schema
 from pickapic.collect.database import Database
+from pickapic.collect.queue import condition
+from pickapic.collect.queue.condition import Condition
 from pickapic.settings import Settings
 from pickapic.storage.failures import explain
 from pickapic.web.metrics import Metrics

@@ -24,8 +24,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pickapic.collect.sessions import STABLE
-from pickapic.collect.wire import LARGEST_IMAGE
+from pickapic.collect.duels.wire import LARGEST_IMAGE
+from pickapic.collect.people.sessions import STABLE
 from pickapic.settings import Settings
 
 SESSION_COOKIE = "session"

@@ -13,13 +13,14 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Depends, Request
 from obstore.store import ObjectStore
 
-from pickapic.collect import generator_states, sessions
 from pickapic.collect.database import Database
-from pickapic.collect.images import Location
+from pickapic.collect.duels.images import Location
+from pickapic.collect.people import sessions
+from pickapic.collect.people.sessions import SignedIn
+from pickapic.collect.people.users import BANNED, banned
+from pickapic.collect.people.visitors import VISITOR
+from pickapic.collect.queue import generator_states
 from pickapic.collect.refusals import ForbiddenError
-from pickapic.collect.sessions import SignedIn
-from pickapic.collect.users import BANNED, banned
-from pickapic.collect.visitors import VISITOR
 from pickapic.settings import Settings
 from pickapic.web import visits
 from pickapic.web.boards import Boards

@@ -11,7 +11,7 @@ from random import random
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect.sweep import sweep
+from pickapic.collect.upkeep.sweep import sweep
 from pickapic.storage.failures import StoreError
 from pickapic.web.service import Service, now
 

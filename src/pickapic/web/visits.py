@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
-from pickapic.collect import forgetting, marks, sessions
 from pickapic.collect.database import Database
-from pickapic.collect.sessions import SignedIn
-from pickapic.collect.users import GUEST
-from pickapic.collect.visitors import VISITOR
+from pickapic.collect.people import forgetting, marks, sessions
+from pickapic.collect.people.sessions import SignedIn
+from pickapic.collect.people.users import GUEST
+from pickapic.collect.people.visitors import VISITOR
 from pickapic.settings import Settings
 from pickapic.web.security import add_cookie, cookie_of
 

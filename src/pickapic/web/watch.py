@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pickapic.collect import forgetting, links, marks, risks, sessions, sign_ins, visitors
 from pickapic.collect.database import Database
+from pickapic.collect.people import forgetting, links, marks, sessions, sign_ins, visitors
+from pickapic.collect.quality import risks
 from pickapic.collect.quality.norms import Norms
 from pickapic.collect.quality.policy import Policy, policy_from
 from pickapic.settings import Settings

@@ -15,11 +15,12 @@ from obstore.store import ObjectStore
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from pickapic.collect import handover, jobs, workers
 from pickapic.collect.database import Database
-from pickapic.collect.handover import ERROR, Report, Result
-from pickapic.collect.jobs import Job
-from pickapic.collect.moderation import blocked
+from pickapic.collect.duels import handover
+from pickapic.collect.duels.handover import ERROR, Report, Result
+from pickapic.collect.oversight import blocked
+from pickapic.collect.queue import jobs, workers
+from pickapic.collect.queue.jobs import Job
 from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.storage import blobs
@@ -43,7 +44,7 @@ class Depot(Protocol):
         ...
 
     async def turn(self, report: Report) -> list[Job]:
-        """Hand over results, and return up to `report.want` more jobs: see `collect.handover`."""
+        """Hand over results, and return up to `report.want` more jobs: see `collect.duels.handover`."""
         ...
 
     async def heartbeat(self, ids: Collection[int]) -> set[int]:

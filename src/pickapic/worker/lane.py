@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
-from pickapic.collect.handover import Room
-from pickapic.collect.jobs import Job
+from pickapic.collect.duels.handover import Room
+from pickapic.collect.queue.jobs import Job
 
 T = TypeVar("T")
 

@@ -21,10 +21,10 @@ import structlog
 from pydantic import ValidationError
 
 from pickapic import __version__
-from pickapic.collect import wire
-from pickapic.collect.handover import Report
-from pickapic.collect.jobs import Job
-from pickapic.collect.workers import OWN_NAME
+from pickapic.collect.duels import wire
+from pickapic.collect.duels.handover import Report
+from pickapic.collect.queue.jobs import Job
+from pickapic.collect.queue.workers import OWN_NAME
 from pickapic.records import InputError
 from pickapic.settings import Settings
 from pickapic.worker.depot import AwayError

@@ -15,9 +15,10 @@ import structlog
 from PIL import Image
 
 from pickapic import plugins
-from pickapic.collect import images, jobs
-from pickapic.collect.handover import ERROR, MADE, REFUSED, UNAVAILABLE, Outcome, Result
+from pickapic.collect.duels import images
+from pickapic.collect.duels.handover import ERROR, MADE, REFUSED, UNAVAILABLE, Outcome, Result
 from pickapic.collect.moderation.images import Inspector
+from pickapic.collect.queue import jobs
 from pickapic.collect.states import CORRUPTED, GOLD
 from pickapic.generate.corruption import spoil
 from pickapic.generate.encoding import encode, fit

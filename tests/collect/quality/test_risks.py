@@ -8,10 +8,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from crowd import START, add_duel, add_images, add_rounds, add_user
-from pickapic.collect import risks
-from pickapic.collect.counting import standing_picks
 from pickapic.collect.export import Rules, export
-from pickapic.collect.quality import Policy, fingerprint
+from pickapic.collect.quality import Policy, fingerprint, risks
+from pickapic.collect.quality.counting import standing_picks
 from pickapic.collect.tables import images, marks, rounds, users
 from pickapic.collect.tables import risks as risks_table
 from pickapic.dataset.read import read

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from live_site import Visitor, assert_not_let_in, query_of, sign_in
-from pickapic.collect import sign_ins
+from pickapic.collect.people import sign_ins
 from pickapic.collect.tables import marks, sessions, users
 from pickapic.web.sign_in.paths import local_path
 from providers import CLIENT_SECRET

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pickapic.collect.forgetting import TIES
+from pickapic.collect.people.forgetting import TIES
 from pickapic.records import InputError
 from pickapic.settings import load_settings
 from pickapic.settings.providers import RESERVED

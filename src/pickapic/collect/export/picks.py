@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, select
 
-from pickapic.collect.counting import doubted, standing_picks
 from pickapic.collect.export.rules import DOUBTED, LEFT, PROMPT_BLOCKED, RIGHT, Rules, stands, why_not
+from pickapic.collect.quality.counting import doubted, standing_picks
 from pickapic.collect.states import ANSWERED, SKIPPED
 from pickapic.collect.tables import duels, risks, rounds, users
 from pickapic.dataset.manifest import LeftOut

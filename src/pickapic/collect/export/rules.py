@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, and_, case, false, func, not_, or_
 
-from pickapic.collect.counting import BANNED, EXCLUDED, VISITOR, doubted, standing_picks
 from pickapic.collect.moderation.index import Index
 from pickapic.collect.moderation.words import open_index
+from pickapic.collect.quality.counting import BANNED, EXCLUDED, VISITOR, doubted, standing_picks
 from pickapic.collect.quality.policy import Policy, fingerprint, policy_from
 from pickapic.collect.states import WITHHELD
 from pickapic.collect.tables import duels, images, rounds, users

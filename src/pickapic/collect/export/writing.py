@@ -20,13 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Connection, inspect
 
-from pickapic.collect import risks
 from pickapic.collect.database import Database, open_database, parse_url
 from pickapic.collect.export import verdicts
 from pickapic.collect.export.arrow import Rows
 from pickapic.collect.export.blobs import Blobs
 from pickapic.collect.export.picks import PAGE_ROWS, PAGE_ROWS_NO_IMAGES, Record, Selection
 from pickapic.collect.export.rules import Rules
+from pickapic.collect.quality import risks
 from pickapic.collect.tables import rounds
 from pickapic.dataset.manifest import MANIFEST, About, LeftOut, Manifest, load
 from pickapic.dataset.read import batches, column_names

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from pickapic.collect import identities
+from pickapic.collect.people import identities
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.collect.refusals import NotFoundError
-from pickapic.collect.sessions import SignedIn
 from pickapic.web.routes import me
 from pickapic.web.service import Person, Service, ServiceHere
 

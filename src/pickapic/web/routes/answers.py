@@ -7,8 +7,8 @@ from typing import Literal
 from fastapi import Response
 from pydantic import BaseModel
 
-from pickapic.collect.images import Location, url_of
-from pickapic.collect.views import DuelView, RevealedRound, Shown
+from pickapic.collect.duels.images import Location, url_of
+from pickapic.collect.duels.views import DuelView, RevealedRound, Shown
 from pickapic.records import Pick, Side
 from pickapic.web.service import Service
 

@@ -7,8 +7,9 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from pickapic.collect import consents, limits, sessions, users, visitors
-from pickapic.collect.sessions import SignedIn
+from pickapic.collect.duels import limits
+from pickapic.collect.people import consents, sessions, users, visitors
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.settings import Settings
 from pickapic.web import visits
 from pickapic.web.routes.answers import json_of

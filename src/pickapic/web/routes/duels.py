@@ -10,10 +10,12 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from pickapic.collect import duel as loop
-from pickapic.collect import states, users, views, visitors
+from pickapic.collect import states
+from pickapic.collect.duels import duel as loop
+from pickapic.collect.duels import views
 from pickapic.collect.moderation import reviews
-from pickapic.collect.sessions import SignedIn
+from pickapic.collect.people import users, visitors
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.settings import Settings
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of
 from pickapic.web.service import Participant, Service, ServiceHere, UserId, now

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from pickapic.collect import gallery, shares
-from pickapic.collect.images import url_of
+from pickapic.collect.boards import gallery, shares
+from pickapic.collect.duels.images import url_of
+from pickapic.collect.people.sessions import SignedIn
+from pickapic.collect.people.visitors import VISITOR
 from pickapic.collect.refusals import ForbiddenError, NotFoundError
-from pickapic.collect.sessions import SignedIn
-from pickapic.collect.visitors import VISITOR
 from pickapic.storage import blobs
 from pickapic.web.routes.answers import json_of
 from pickapic.web.service import Participant, Service, ServiceHere, UserId, now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from pickapic.collect.images import locate
+from pickapic.collect.duels.images import locate
 from pickapic.collect.refusals import NotFoundError
 from pickapic.storage import blobs
 from pickapic.web.service import ServiceHere, UserId

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 from starlette.responses import StreamingResponse
 
-from pickapic.collect import belongings, consents, forgetting, sessions, users
 from pickapic.collect.anonymity import anonymous_id
-from pickapic.collect.score import score_of
-from pickapic.collect.visitors import VISITOR
+from pickapic.collect.boards.score import score_of
+from pickapic.collect.people import belongings, consents, forgetting, sessions, users
+from pickapic.collect.people.visitors import VISITOR
 from pickapic.storage import blobs
 from pickapic.web.archive import archive
 from pickapic.web.routes.answers import json_of

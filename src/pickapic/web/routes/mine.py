@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import gallery, shares
 from pickapic.collect.anonymity import anonymous_id
-from pickapic.collect.score import STREAK_POINTS, score_of
-from pickapic.collect.visitors import VISITOR
+from pickapic.collect.boards import gallery, shares
+from pickapic.collect.boards.score import STREAK_POINTS, score_of
+from pickapic.collect.people.visitors import VISITOR
 from pickapic.web.languages import language_of
 from pickapic.web.routes import me
 from pickapic.web.routes.account import account_context

@@ -9,8 +9,8 @@ from typing import Any, cast
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
-from pickapic.collect.bans import ROLES
-from pickapic.collect.users import BANNED
+from pickapic.collect.people.bans import ROLES
+from pickapic.collect.people.users import BANNED
 from pickapic.web import statics
 from pickapic.web.languages import words
 from pickapic.web.service import Service, ServiceHere

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from pickapic.collect import reports
+from pickapic.collect.oversight import reports
 from pickapic.web.service import ServiceHere, UserId, now
 
 router = APIRouter(prefix="/images", tags=["images"])

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from pickapic.collect import duel as loop
-from pickapic.collect import images, views, visitors
+from pickapic.collect.duels import duel as loop
+from pickapic.collect.duels import images, views
+from pickapic.collect.people import visitors
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.collect.refusals import NotShownError
-from pickapic.collect.sessions import SignedIn
 from pickapic.records import Pick
 from pickapic.settings import Settings
 from pickapic.web.routes.answers import DuelAnswer, duel_answer, json_of

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from pickapic.collect import shares, tokens
-from pickapic.collect.images import ADDRESS, locate
+from pickapic.collect.boards import shares
+from pickapic.collect.duels.images import ADDRESS, locate
+from pickapic.collect.people import tokens
 from pickapic.collect.prompts import checked_text
 from pickapic.collect.refusals import NotFoundError
 from pickapic.records import InputError

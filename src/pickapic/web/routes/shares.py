@@ -7,7 +7,8 @@ from typing import Annotated, get_args
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import reports, shares
+from pickapic.collect.boards import shares
+from pickapic.collect.oversight import reports
 from pickapic.web.routes.gallery import picture, shared_path
 from pickapic.web.routes.pages import show
 from pickapic.web.service import Person, ServiceHere, now

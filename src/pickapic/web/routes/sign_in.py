@@ -13,9 +13,9 @@ from fastapi import APIRouter, Form, Request, Response
 from sqlalchemy import Connection
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import identities, links, sign_ins, users
+from pickapic.collect.people import identities, links, sign_ins, users
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.collect.refusals import RefusalError
-from pickapic.collect.sessions import SignedIn
 from pickapic.settings import Settings
 from pickapic.web import visits
 from pickapic.web.languages import language_of

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import consents
+from pickapic.collect.people import consents
+from pickapic.collect.people.visitors import VISITOR
 from pickapic.collect.refusals import ConflictError
-from pickapic.collect.visitors import VISITOR
 from pickapic.web.agreement import Terms
 from pickapic.web.languages import language_of
 from pickapic.web.routes.pages import templates

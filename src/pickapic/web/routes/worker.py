@@ -1,4 +1,4 @@
-"""For workers on other machines: jobs out, results in. What they say is checked; see `collect.claims`."""
+"""For workers on other machines: jobs out, results in. What they say is checked; see `collect.duels.claims`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pickapic import __version__
-from pickapic.collect import claims, handover, jobs, wire, workers
-from pickapic.collect.claims import FalseClaimError
-from pickapic.collect.handover import ERROR, MADE, Report, Result, Room
+from pickapic.collect.duels import claims, handover, wire
+from pickapic.collect.duels.claims import FalseClaimError
+from pickapic.collect.duels.handover import ERROR, MADE, Report, Result, Room
+from pickapic.collect.duels.wire import FileSaid, Held, JobsSaid, ReportSaid, ResultSaid, RulesSaid, Upload
+from pickapic.collect.queue import jobs, workers
 from pickapic.collect.refusals import NotFoundError
-from pickapic.collect.wire import FileSaid, Held, JobsSaid, ReportSaid, ResultSaid, RulesSaid, Upload
 from pickapic.storage import blobs
 from pickapic.storage.failures import StoreError
 from pickapic.web.arrivals import Arrivals

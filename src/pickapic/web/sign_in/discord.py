@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pickapic.collect.identities import Vouched
-from pickapic.collect.sign_ins import Departure, SignIn
+from pickapic.collect.people.identities import Vouched
+from pickapic.collect.people.sign_ins import Departure, SignIn
 from pickapic.settings import ProviderChoice
 from pickapic.web.sign_in.provider import checked_email, checked_subject, client_of, fetch_object
 

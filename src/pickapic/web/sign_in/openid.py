@@ -19,8 +19,8 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import Key, KeySet, import_key
 from joserfc.jws import JWSRegistry
 
-from pickapic.collect.identities import Vouched
-from pickapic.collect.sign_ins import Departure, SignIn
+from pickapic.collect.people.identities import Vouched
+from pickapic.collect.people.sign_ins import Departure, SignIn
 from pickapic.settings import ProviderChoice
 from pickapic.web.sign_in.provider import (
     LOCAL,

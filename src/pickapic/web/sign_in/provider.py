@@ -16,8 +16,8 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.errors import JoseError
 
 from pickapic import __version__
-from pickapic.collect.identities import Vouched
-from pickapic.collect.sign_ins import Departure, SignIn
+from pickapic.collect.people.identities import Vouched
+from pickapic.collect.people.sign_ins import Departure, SignIn
 from pickapic.settings import ProviderChoice
 
 # For one call, and for all that one step of a sign-in takes.

@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import live, reports
+from pickapic.collect.oversight import live, reports
+from pickapic.collect.people.sessions import SignedIn
 from pickapic.collect.quality import policy_from
 from pickapic.collect.refusals import ConflictError, ForbiddenError, NotFoundError, RefusalError
-from pickapic.collect.sessions import SignedIn
 from pickapic.records import InputError
 from pickapic.web.routes.pages import templates
 from pickapic.web.service import Service, ServiceHere

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from pickapic.collect import breakers, decisions, generator_states, live
+from pickapic.collect import decisions
+from pickapic.collect.oversight import live
+from pickapic.collect.queue import breakers, generator_states
 from pickapic.records import InputError
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page
 from pickapic.web.service import ServiceHere, now

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from sqlalchemy import Connection
 
-from pickapic.collect import decisions, gold
-from pickapic.collect.gold_images import normal
+from pickapic.collect import decisions
+from pickapic.collect.duels import gold
+from pickapic.collect.duels.gold_images import normal
 from pickapic.collect.refusals import NotFoundError
 from pickapic.storage import blobs
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from pickapic.collect import images
+from pickapic.collect.duels import images
 from pickapic.collect.refusals import NotFoundError
 from pickapic.web.routes.admin.access import FormRoute, Staff, page
 from pickapic.web.service import ServiceHere

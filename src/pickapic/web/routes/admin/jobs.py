@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from sqlalchemy import Connection
 
-from pickapic.collect import dead_letter, decisions
+from pickapic.collect import decisions
+from pickapic.collect.queue import dead_letter
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page
 from pickapic.web.service import ServiceHere, now
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from pickapic.collect import live as counting
+from pickapic.collect.oversight import live as counting
 from pickapic.collect.quality import policy_from
 from pickapic.web.routes.admin.access import Staff, page
 from pickapic.web.service import Service, ServiceHere, now

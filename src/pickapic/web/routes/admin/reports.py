@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from pickapic.collect import decisions, reports
+from pickapic.collect import decisions
+from pickapic.collect.oversight import reports
 from pickapic.collect.refusals import NotFoundError
 from pickapic.storage import blobs
 from pickapic.web.routes.admin.access import FormRoute, Staff, back, page

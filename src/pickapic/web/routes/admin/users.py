@@ -8,7 +8,8 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import Field
 from starlette.responses import RedirectResponse
 
-from pickapic.collect import bans, decisions, profiles
+from pickapic.collect import decisions
+from pickapic.collect.people import bans, profiles
 from pickapic.collect.quality import policy_from
 from pickapic.records import InputError
 from pickapic.web.routes.admin.access import Chief, FormRoute, Staff, back, page

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from pickapic.collect import decisions, tokens, workers
-from pickapic.collect.sessions import SignedIn
-from pickapic.collect.tokens import Created
+from pickapic.collect import decisions
+from pickapic.collect.people import tokens
+from pickapic.collect.people.sessions import SignedIn
+from pickapic.collect.people.tokens import Created
+from pickapic.collect.queue import workers
 from pickapic.records import InputError
 from pickapic.web.machines import Machines
 from pickapic.web.routes.admin.access import Chief, FormRoute, back, page

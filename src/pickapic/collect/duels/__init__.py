@@ -1,0 +1,1 @@
+"""The pick loop: from a prompt to two images, an answer, and the next two."""

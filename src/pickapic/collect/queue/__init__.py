@@ -1,0 +1,1 @@
+"""Making images in turn: jobs, who makes them, and how long that takes."""

@@ -1,0 +1,1 @@
+"""Keeping a collection whole: copies of it, files that nothing names, images that are not there."""
