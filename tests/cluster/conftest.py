@@ -25,7 +25,6 @@ PLUGINS = """
 [pickapic.scorers]
 hashing = fake_scorers:hashing
 broken = fake_scorers:broken
-remote = pickapic.scorers.remote:load
 [pickapic.generators]
 plain = failing_generators:plain
 moody = moody_generator:Moody

@@ -27,6 +27,16 @@ def test_it_is_small():
     assert 3e6 < parameters < 8e6
 
 
+def test_a_prompt_is_encoded_anew_once_all_is_forgotten():
+    """In another batch the last digits are others: a part of a table may not depend on the parts before it."""
+    random = Random("forgotten")
+    prompts = [write(draw(random)) for _ in range(150)]
+    used, fresh = load_scorer("miniature", dtype="float32"), load_scorer("miniature", dtype="float32")
+    used.text_features(prompts[:100])
+    used.forget()
+    assert used.text_features(prompts[50:]).equal(fresh.text_features(prompts[50:]))
+
+
 def test_it_finds_the_prompt_of_a_picture(pictures):
     prompts, images = pictures
     matrix = load_scorer("miniature", dtype="float32").score_matrix(prompts, images)

@@ -39,6 +39,24 @@ def test_an_image_is_scored_once_for_each_prompt():
     assert again[0].scores == (expected("b", encoded(4)), expected("b", encoded(5)))
 
 
+class Remembering(Hashing):
+    """What it was asked before moves its scores, as a prompt's features move with the batch that they came from."""
+
+    def score(self, prompts, images):
+        return super().score(prompts, images) + np.float32(len(self.calls))
+
+    def forget(self):
+        self.calls.clear()
+
+
+def test_what_was_scored_before_changes_nothing():
+    """Rows come out the same in one go, after a stop, and on another machine."""
+    rows = [pair("a", 1, 2), pair("b", 3, 4)]
+    used, fresh = Remembering(), Remembering()
+    score_rows(used, [pair("b", 5, 6)])
+    assert score_rows(used, rows) == score_rows(fresh, rows)
+
+
 def test_images_without_a_uid_are_never_taken_for_the_same():
     scorer = Hashing()
     score_rows(scorer, [single(0, encoded(1)), single(1, encoded(1))])

@@ -79,6 +79,10 @@ class ClipScorer:
             )
         return self.reward(pixels, **self.clip.tokens(rows))
 
+    def forget(self) -> None:
+        """Encode every prompt anew from now on; see `Forgetful`."""
+        self._texts.clear()
+
     @torch.inference_mode()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """Return unit-norm features (n, D); a prompt seen before is not encoded again."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pickapic.model.preprocess import open_picture
 from pickapic.records import InputError
-from pickapic.scorers.scorer import Scorer
+from pickapic.scorers.scorer import Forgetful, Scorer
 
 Key = tuple[str, str]
 """A prompt and an image's uid: what has the same key has the same score."""
@@ -87,6 +87,8 @@ def score_rows(
 ) -> list[RowScore]:
     """Score the images of `rows` in one call of the scorer, each different (prompt, uid) once.
 
+    The result depends on the arguments alone, not on what the scorer was asked before (`Forgetful`).
+
     Args:
         scorer: the scorer.
         rows: any number of rows; all their images are in memory at once.
@@ -98,6 +100,8 @@ def score_rows(
     Raises:
         InputError: the scorer refuses every one of several images that can be opened: no row is to blame.
     """
+    if isinstance(scorer, Forgetful):
+        scorer.forget()
     wanted: dict[object, _Picture] = {}
     for number, row in enumerate(rows):
         if _problem(row, scorer) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,4 +35,17 @@ class Scorer(Protocol):
 
     def score_matrix(self, prompts: Sequence[str], images: Sequence[Picture]) -> NDArray[np.float32]:
         """Return float32 (m, n): every prompt with every image."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A scorer that keeps something between calls, and can be told to let it go.
+
+    What is kept may have been computed in another batch than it would be now, which changes the last digits. A part
+    of a table must come out the same whatever was scored before it: in one go, after a stop, or on another machine.
+    """
+
+    def forget(self) -> None:
+        """Score from now on as if nothing had been scored before."""
         ...
