@@ -1,6 +1,6 @@
 import pytest
 from dataset_examples import make
-from hub_server import serving
+from loopback_hub import serving
 
 from pickapic.cli.app import main
 from pickapic.dataset.copy import copy
