@@ -109,8 +109,8 @@ def test_checks_come_on_top_of_the_picks_and_are_never_exported(served, tmp_path
     done = simulate(url, database_url, picks=90, concurrency=3, speed=20, population=people)
     assert done.picks == 90
     assert done.checks >= 3
-    # Honest people slip three times in a hundred: in so few rounds hardly more than twice.
-    assert done.checks - done.checks_passed <= 2
+    # Honest people slip three times in a hundred; who does not look, every other time.
+    assert done.checks - done.checks_passed <= 2 + done.checks // 8
     answered = [row for row in rows(database_url, rounds) if row.state == "answered"]
     checks = [row for row in answered if row.gold]
     assert (len(answered) - len(checks), len(checks)) == (90, done.checks)

@@ -77,7 +77,7 @@ def test_skip_is_no_pick_and_shows_two_new_pictures(duel: DuelPage, collection: 
 
 
 def test_undo_takes_answers_back_one_by_one(duel: DuelPage, collection: Collection) -> None:
-    prompt = "a tiny robot next to a giant strawberry"
+    prompt = "a tiny robot behind a giant strawberry"
     duel.write(prompt)
     first = duel.round_id, duel.tokens()
     undo = duel.page.locator("#undo")

@@ -8,6 +8,7 @@ folder into which each writes its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -68,8 +69,9 @@ def run_processes(count: int, serve: Callable[[int, Exchange], None]) -> None:
         def stop(*_: object) -> None:
             nonlocal stopping
             stopping = True
-            for child in started:
-                os.kill(child, signal.SIGTERM)
+            for child in list(started):
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(child, signal.SIGTERM)
 
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, stop)

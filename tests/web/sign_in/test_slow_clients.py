@@ -84,7 +84,7 @@ def test_headers_that_never_end_are_given_up(tmp_path, databases, monkeypatch):
     home = tmp_path / "home"
     patient = LiveSite(home=home, database_url=databases.migrated("sqlite", home))
     patient._server = server.Server(
-        server.config_of(patient.app, patient.settings), patient.app, patient.address
+        server.config_of(patient.app, patient.settings), patient.app, patient.settings, patient.address
     )
     with patient as site, Visitor(site) as ada:
         for head in ("", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-A: "):
