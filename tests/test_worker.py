@@ -180,6 +180,7 @@ def test_while_the_image_store_refuses_what_is_made_is_kept_and_nothing_more_is_
             async with asyncio.timeout(20):
                 while not shop.worker._store_trouble.is_on:
                     await asyncio.sleep(0.01)
+                await asyncio.sleep(0.5)  # a turn that was under way may still bring jobs
                 held = shop.worker.holding
                 await asyncio.sleep(0.5)
                 assert shop.worker.holding == held > 0
