@@ -34,7 +34,7 @@ def provider(url: str, **parameters) -> dict:
 
 class Workshop:
     def __init__(self, folder, **settings) -> None:
-        self.settings = load_settings(home=folder, image_classifier="none", **settings)
+        self.settings = load_settings(home=folder, **{"image_classifier": "none", **settings})
         self.database = open_database(self.settings.database_url)
         self.store = blobs.open_store(self.settings.images_url)
         self.worker = beside_database(self.settings, self.database, self.store)

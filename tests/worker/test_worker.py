@@ -2,20 +2,14 @@
 
 import asyncio
 import io
-import random
-from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from workshop import Workshop, now
 
 import failing_generators
-from pickapic.collect import schema
 from pickapic.collect.database import open_database
-from pickapic.collect.duels import duel, views
 from pickapic.collect.oversight import overview
-from pickapic.collect.people import users
 from pickapic.collect.queue import dead_letter
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
@@ -23,40 +17,6 @@ from pickapic.generate.encoding import encode
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.worker import beside_database
-
-
-class Workshop:
-    def __init__(self, folder, **settings) -> None:
-        self.settings = load_settings(home=folder, **settings)
-        self.database = open_database(self.settings.database_url)
-        self.store = blobs.open_store(self.settings.images_url)
-        self.worker = beside_database(self.settings, self.database, self.store)
-
-    async def __aenter__(self):
-        await schema.upgrade_if_empty(self.database)
-        self.user = await self.database.write(users.create_guest, now())
-        return self
-
-    async def __aexit__(self, *_):
-        await self.database.close()
-
-    async def start(self, prompt="a red cat") -> str:
-        return await self.database.write(
-            duel.start, self.settings, self.user, prompt, now(), random.Random(0)
-        )
-
-    async def rows(self, table):
-        return await self.database.read(lambda connection: connection.execute(select(table)).all())
-
-    async def states(self) -> Counter:
-        return Counter(row.state for row in await self.rows(jobs_table))
-
-    async def look(self, uid):
-        return await self.database.read(views.view, self.user, uid, now())
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 @pytest.fixture
