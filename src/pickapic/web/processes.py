@@ -30,10 +30,11 @@ EARLY_DEATHS = 5
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Where processes find one another's metrics; `number` is this one's, from 0."""
+    """Where processes find one another's metrics; `number` is this one's, from 0, `parent` who started them all."""
 
     folder: Path
     number: int
+    parent: int
 
     def write(self, snapshot: bytes) -> None:
         """Let the others know this process's metrics; readers see all of it or the one before."""
@@ -49,9 +50,10 @@ class Exchange:
 
     async def run(self, snapshot: Callable[[], bytes]) -> None:
         """Write a snapshot now and then, until cancelled; end this process if the one that started it is gone."""
-        parent = os.getppid()
-        while os.getppid() == parent:
-            self.write(snapshot())
+        # Asking for the parent only here would be late: it may have been killed while this process started.
+        while os.getppid() == self.parent:
+            with contextlib.suppress(OSError):  # a full disk makes metrics late; this process is watched on
+                self.write(snapshot())
             await asyncio.sleep(SECONDS_BETWEEN_SNAPSHOTS)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -79,7 +81,7 @@ def run_processes(count: int, serve: Callable[[int, Exchange], None]) -> None:
         missing = list(range(count))
         while missing or started:
             for number in missing:
-                exchange = Exchange(Path(folder), number)
+                exchange = Exchange(Path(folder), number, os.getpid())
                 started[_fork(lambda number=number, exchange=exchange: serve(number, exchange))] = (
                     number,
                     time.monotonic(),
