@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # In CI nothing may be left out: what cannot be installed is an error.
 CI ?= false
-# Quick tests side by side; each process keeps to one numeric thread (tests/conftest.py).
+# Tests side by side; each process keeps to one numeric thread (tests/conftest.py).
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
+QUICK := pytest -n $(JOBS) --dist worksteal -p no:schemathesis -m "not slow and not browser"
+
+# Without these caches every test process, and every command that a test starts, compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check lint fix constraints clean
+.PHONY: help demo serve test check style lint fix constraints clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -27,20 +31,22 @@ test: $(VENV)/.installed-dev $(VENV)/transformers4 lint ## everything: lint, typ
 		left_out="$$left_out; the tests on PostgreSQL (there is none here, see above)"; }; \
 	.ci/deployment $(CI) || { [ $$? = 3 ] || exit 1; \
 		left_out="$$left_out; the linters of some deployment files (see above)"; }; \
-	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser" && \
+	.ci/postgresql $(BIN)/$(QUICK) && \
 	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist loadfile -m "$$marks" && \
 	if [ -n "$$left_out" ]; then \
 		echo "make test: LEFT OUT: $${left_out#; }"; \
 	else echo "make test: everything passed, nothing left out"; fi
 
-check: $(VENV)/.installed-dev lint ## the quick part of `make test`: no browser, nothing slow
-	.ci/postgresql $(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow and not browser"
+check: $(VENV)/.installed-dev style ## the quick part of `make test`, all the time: no types, no browser, nothing slow
+	.ci/postgresql $(BIN)/$(QUICK)
 
-lint: $(VENV)/.installed-dev ## style, types and import contracts
+style: $(VENV)/.installed-dev ## style and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports --no-logo
+
+lint: $(VENV)/.installed-dev style ## style, import contracts and types (a minute)
+	$(BIN)/pyright --project pyproject.toml
 
 fix: $(VENV)/.installed-dev ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .

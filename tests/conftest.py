@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,19 @@ settings.register_profile(
     "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+
+QUICK = "not slow and not browser"
+WHOLLY_SLOW = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.(slow|browser)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Let the quick part not even load what those files and folders need whose every test it leaves out."""
+    if config.option.markexpr != QUICK:
+        return None
+    files = list(collection_path.rglob("test_*.py")) if collection_path.is_dir() else [collection_path]
+    tests = [file for file in files if file.name.startswith("test_") and file.suffix == ".py"]
+    return (bool(tests) and all(WHOLLY_SLOW.search(file.read_text()) for file in tests)) or None
 
 
 @pytest.fixture(autouse=True)

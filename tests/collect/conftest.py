@@ -11,7 +11,7 @@ import pytest
 from loop_player import EVERYTHING, finished
 from sqlalchemy import select
 
-from databases import KINDS
+from databases import KINDS, KINDS_SLOWLY
 from pickapic.collect.database import open_database
 from pickapic.collect.duels import duel, images, views
 from pickapic.collect.people import users
@@ -100,9 +100,17 @@ class Hands:
         return self.read(lambda connection: connection.execute(select(table).order_by(table.c.id)).all())
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run everything on PostgreSQL too, where there is a server: in `make check` what says `ON_BOTH_QUICKLY`."""
+    chosen = any(mark.args[0] == "kind" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "kind" in metafunc.fixturenames and not chosen:
+        quickly = getattr(metafunc.module, "ON_BOTH_QUICKLY", False)
+        metafunc.parametrize("kind", KINDS if quickly else KINDS_SLOWLY, indirect=True)
+
+
+@pytest.fixture
 def kind(request) -> str:
-    """sqlite; and postgresql if there is a server."""
+    """sqlite or postgresql."""
     return request.param
 
 

@@ -11,6 +11,8 @@ from pickapic.collect.database import open_database
 from pickapic.collect.tables import users
 from pickapic.records import InputError
 
+ON_BOTH_QUICKLY = True
+
 
 def test_a_transaction_that_fails_leaves_nothing(hands):
     def fail(connection):

@@ -132,6 +132,7 @@ def test_prefetching_goes_on_beside_screens_that_never_stop(desk):
     assert made_ahead["first"] >= 2
 
 
+@pytest.mark.slow
 def test_over_a_long_run_everybody_who_waits_is_served_alike(desk):
     rng = random.Random(1)
     users = [desk.guest() for _ in range(8)]

@@ -9,6 +9,8 @@ from pickapic.collect.tables import duels
 from pickapic.collect.tables import images as images_table
 from pickapic.collect.tables import jobs as jobs_table
 
+ON_BOTH_QUICKLY = True
+
 
 def states(hands) -> Counter:
     return Counter(row.state for row in hands.rows(jobs_table))

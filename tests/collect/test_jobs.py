@@ -7,6 +7,8 @@ from pickapic.collect.database import open_database
 from pickapic.collect.queue import jobs
 from pickapic.collect.tables import jobs as jobs_table
 
+ON_BOTH_QUICKLY = True
+
 
 def prompts_of(hands, leased) -> list[str]:
     return [job.order.prompt for job in leased]

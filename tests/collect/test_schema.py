@@ -14,6 +14,8 @@ from pickapic.collect.database import open_database
 from pickapic.collect.tables import METADATA, queue, users
 from pickapic.records import InputError
 
+ON_BOTH_QUICKLY = True
+
 
 def test_the_migrations_make_the_tables_of_the_code(hands):
     def differences(connection):

@@ -191,6 +191,7 @@ def test_damaged_files_are_found_by_reading_them(place):
     assert (found.whole, found.missing, found.damaged_keys) == (False, 0, (key,))
 
 
+@pytest.mark.slow
 def test_keys_of_every_beginning_are_looked_at(hands):
     """All 256 beginnings, in a store that keeps no old times: the clock of the sweep is moved instead."""
     store = MemoryStore()

@@ -12,6 +12,8 @@ _promote = (
     update(users).where(users.c.id.in_(bindparam("ids", expanding=True))).values(role=bindparam("role"))
 )
 
+ON_BOTH_QUICKLY = True
+
 
 def test_changes_of_one_kind_and_of_several_arrive(hands):
     people = [hands.guest() for _ in range(4)]

@@ -68,6 +68,7 @@ def spoiled(tmp_path_factory, table):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -57,6 +57,7 @@ def compared():
     return a, b, np.array([[jaccard(x, y) for y in b] for x in a])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.8, 0.9, 1.0])
 def test_near_texts_are_those_of_comparing_all_with_all(threshold, compared):
     a, b, similarity = compared

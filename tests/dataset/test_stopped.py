@@ -83,6 +83,7 @@ WORK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WORK)
 def test_stopped_anywhere_it_goes_on_and_the_bytes_are_the_same(kind, source, tmp_path):
     work = WORK[kind]
@@ -113,6 +114,7 @@ def test_what_is_finished_is_not_written_again(source, tmp_path, monkeypatch):
     assert len(same) == len(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "step"),
     [("os.rename", 1), ("pathlib.Path.rename", 5), ("pathlib.Path.replace", 5), ("shutil.rmtree", 1)],

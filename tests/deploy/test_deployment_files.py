@@ -309,6 +309,7 @@ def test_the_chart_refuses_what_it_cannot_use():
             chart.validate_schema({"secrets": {"existing": "x"}} | wrong)
 
 
+@pytest.mark.slow
 def test_commands_in_deployment_files_are_commands():
     """Each is asked for its help with the options that it is given there."""
     ours = [COMPOSE["services"][name]["command"] for name in ("migrate", "server", "worker")]

@@ -122,6 +122,7 @@ def share(model, guidance, fault, n=3000):
     return statistics.mean(fault(asked, drawn) for drawn in depictions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_fault_rates_are_the_documented_ones(model):
     found = share(model, 7.0, lambda asked, drawn: asked.style != drawn.style)
@@ -151,6 +152,7 @@ def test_guidance_trades_adherence_against_artefacts():
     assert quality[7] > quality[12]
 
 
+@pytest.mark.slow
 def test_models_differ_as_documented_and_quality_is_standardised():
     random = Random(1)
     found = {model.name: [] for model in MODELS}

@@ -66,7 +66,7 @@ def by_transformers(processor, given):
     return processor(images=given, return_tensors="np", input_data_format="channels_last")["pixel_values"]
 
 
-@pytest.fixture(params=["fast", "pillow"])
+@pytest.fixture(params=["fast", pytest.param("pillow", marks=pytest.mark.slow)])
 def decoder(request, monkeypatch):
     """Run a test by the fast libraries and, as on a platform that they have no wheel for, without them."""
     if request.param == "pillow":
@@ -79,11 +79,14 @@ def decoder(request, monkeypatch):
     resize._native.cache_clear()
 
 
+@pytest.mark.parametrize(
+    "sizes", [SIZES[::3], pytest.param(SIZES, marks=pytest.mark.slow)], ids=["few", "all"]
+)
 @pytest.mark.parametrize("kind", [*OPAQUE, *TRANSPARENT])
-def test_every_encoding_size_and_transform_equals_transformers(kind, decoder):
+def test_every_encoding_size_and_transform_equals_transformers(kind, sizes, decoder):
     if kind in TRANSPARENT and not OVER_WHITE:
         pytest.skip("transformers before 5.21 drops the alpha channel instead of showing white behind it")
-    for number, (width, height) in enumerate(SIZES):
+    for number, (width, height) in enumerate(sizes):
         data = {**OPAQUE, **TRANSPARENT}[kind](pixels(width, height, number))
         for name, transform in TRANSFORMS.items():
             what = f"{name} {width}x{height}"

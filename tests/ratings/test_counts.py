@@ -86,6 +86,7 @@ def relabelled(found, names):
     return {names[model]: value for model, value in found.as_dict().items()}
 
 
+@pytest.mark.slow
 @given(rows, st.permutations(range(5)))
 def test_counts_alone_matter_and_names_do_not(rows, order):
     model_0, model_1, label_0 = columns(rows)

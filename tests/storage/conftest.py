@@ -12,7 +12,8 @@ from obstore.store import ObjectStore
 from pickapic.storage.blobs import open_store
 from s3_servers import Servers, azure_program, give
 
-BUCKETS = ["rclone", "moto"]
+# Two servers of one protocol: the second in `make test`.
+BUCKETS = ["rclone", pytest.param("moto", marks=pytest.mark.slow)]
 BUCKETS += ["azure"] if azure_program() else []
 
 

@@ -68,6 +68,7 @@ def test_the_run_is_recorded_beside_the_checkpoint_and_in_its_card(finished, con
     assert f"Step {result['best_step']} of 6" in card
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_folder_alone(finished, config, tmp_path):
     _, whole, _ = finished
     out = tmp_path / "out"

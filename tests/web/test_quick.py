@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from attacker import playing
 
 from pickapic.collect.tables import rounds
@@ -17,46 +16,47 @@ async def send(person, path, content, kind=JSON):
     return await person.client.post(path, content=content, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("query", "content", "kind", "status"),
-    [
-        ("", b'{"pick":"left"}', JSON, 200),
-        ("", b'{"pick": "tie"}', JSON, 200),
-        ("?wait=0", b'{"pick":"right"}', JSON, 200),
-        ("?wait=5", b'{"pick":"right"}', JSON, 200),
-        ("?wait=1.5", b'{"pick":"right"}', JSON, 200),
-        ("", b' {"pick" :"right"}\n', JSON, 200),
-        ("", b'{"pick":"right"}', JSON + "; charset=utf-8", 200),
-        ("?wait=31", b'{"pick":"left"}', JSON, 422),
-        ("?wait=-1", b'{"pick":"left"}', JSON, 422),
-        ("?wait=", b'{"pick":"left"}', JSON, 422),
-        ("", b'{"pick":"both"}', JSON, 422),
-        ("", b'{"pick":"left","user_id":1}', JSON, 422),
-        ("", b'{"pick":"left"', JSON, 422),
-        ("", b"", JSON, 422),
-        ("", b'{"pick":"left"}', "text/plain", 422),
-    ],
-)
-def test_a_pick_is_answered_alike_both_ways(on, monkeypatch, query, content, kind, status):
+# What is asked, and how it is answered.
+CASES = [
+    ("", b'{"pick":"left"}', JSON, 200),
+    ("", b'{"pick": "tie"}', JSON, 200),
+    ("?wait=0", b'{"pick":"right"}', JSON, 200),
+    ("?wait=5", b'{"pick":"right"}', JSON, 200),
+    ("?wait=1.5", b'{"pick":"right"}', JSON, 200),
+    ("", b' {"pick" :"right"}\n', JSON, 200),
+    ("", b'{"pick":"right"}', JSON + "; charset=utf-8", 200),
+    ("?wait=31", b'{"pick":"left"}', JSON, 422),
+    ("?wait=-1", b'{"pick":"left"}', JSON, 422),
+    ("?wait=", b'{"pick":"left"}', JSON, 422),
+    ("", b'{"pick":"both"}', JSON, 422),
+    ("", b'{"pick":"left","user_id":1}', JSON, 422),
+    ("", b'{"pick":"left"', JSON, 422),
+    ("", b"", JSON, 422),
+    ("", b'{"pick":"left"}', "text/plain", 422),
+]
+
+
+def test_a_pick_is_answered_alike_both_ways(on, monkeypatch):
     async def play(site):
-        seen = []
-        for way in ("quick", "long"):
-            if way == "long":
-                for route in (quick.QuickPick, quick.QuickImage):
-                    monkeypatch.setattr(route, "matches", lambda self, scope: (quick.Match.NONE, {}))
-            person, duel = await playing(site)
-            await person.look(duel)
-            path = f"/api/v1/rounds/{duel['round']['round_id']}/pick"
-            reply = await send(person, path + query, content, kind)
-            assert reply.status_code == status, (way, reply.text)
-            image = await person.get(duel["round"]["images"][0]["url"])
-            hidden = ("set-cookie", "content-length")
-            headers = [sorted(set(one.headers) - set(hidden)) for one in (reply, image)]
-            told = reply.json() if status != 200 else sorted(reply.json())
-            seen.append((told, headers, image.headers["cache-control"], image.headers["content-type"]))
-            stored = next(row for row in await site.rows(rounds) if row.uid == duel["round"]["round_id"])
-            assert stored.state == ("answered" if status == 200 else "open")
-        assert seen[0] == seen[1]
+        quickly = [await answer(site, *case) for case in CASES]
+        for route in (quick.QuickPick, quick.QuickImage):
+            monkeypatch.setattr(route, "matches", lambda self, scope: (quick.Match.NONE, {}))
+        for case, seen in zip(CASES, quickly, strict=True):
+            assert await answer(site, *case) == seen, case
+
+    async def answer(site, query, content, kind, status):
+        person, duel = await playing(site)
+        await person.look(duel)
+        path = f"/api/v1/rounds/{duel['round']['round_id']}/pick"
+        reply = await send(person, path + query, content, kind)
+        assert reply.status_code == status, (query, content, kind, reply.text)
+        image = await person.get(duel["round"]["images"][0]["url"])
+        hidden = ("set-cookie", "content-length")
+        headers = [sorted(set(one.headers) - set(hidden)) for one in (reply, image)]
+        told = reply.json() if status != 200 else sorted(reply.json())
+        stored = next(row for row in await site.rows(rounds) if row.uid == duel["round"]["round_id"])
+        assert stored.state == ("answered" if status == 200 else "open")
+        return told, headers, image.headers["cache-control"], image.headers["content-type"]
 
     on(play)
 

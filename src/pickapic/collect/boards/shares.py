@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from pickapic.collect.quality.counting import BANNED
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.states import OPEN, SHOWN
 from pickapic.collect.tables import duels, images, shares, users
+from pickapic.collect.uids import new_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def share(connection: Connection, user_id: int, token: str, now: datetime) -> st
     known = connection.execute(select(shares.c.token).where(shares.c.image_id == key)).scalar()
     if known is not None:
         return known
-    made = secrets.token_urlsafe(16)
+    made = new_uid()
     connection.execute(insert(shares).values(token=made, image_id=key, user_id=user_id, created_at=now))
     return made
 

@@ -8,7 +8,6 @@ all, except that the last answers may be taken back one by one (see `undo`).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Container
 from datetime import datetime, timedelta
 from random import Random
@@ -25,6 +24,7 @@ from pickapic.collect.queue import jobs
 from pickapic.collect.refusals import ConflictError, NotFoundError, NotShownError
 from pickapic.collect.states import ANSWERED, CLOSED, OPEN, SKIPPED, WITHDRAWN, WITHHELD
 from pickapic.collect.tables import duels, images, rounds
+from pickapic.collect.uids import new_uid
 from pickapic.collect.writes import Writes
 from pickapic.records import Pick
 from pickapic.settings import Settings
@@ -54,7 +54,7 @@ def start(
             "No pictures can be made at the moment: all models are switched off. Please try again later."
         )
     judged_by = reviews.check(connection, settings, user_id, prompt)
-    uid = secrets.token_urlsafe(16)
+    uid = new_uid()
     duel_id = connection.execute(
         _insert_duel,
         {

@@ -12,7 +12,6 @@ answers, so every habit meets as many check rounds as any other.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +27,7 @@ from pickapic.collect.states import ANSWERED
 from pickapic.collect.states import GOLD as LISTED
 from pickapic.collect.tables import gold_pairs, rounds
 from pickapic.collect.tables import jobs as jobs_table
+from pickapic.collect.uids import new_uid
 from pickapic.records import InputError, Side
 
 ACTIVE = "active"
@@ -83,7 +83,7 @@ def add_pair(
         raise InputError(f"A pair needs the words that it was made for, at most {CAPTION_LENGTH} characters.")
     if better_sha256 == worse_sha256:
         raise InputError("The two images are the same file: nobody could tell which is better.")
-    uid = secrets.token_urlsafe(16)
+    uid = new_uid()
     connection.execute(
         insert(gold_pairs).values(
             uid=uid,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from pickapic.collect.states import ASIDE, FLAGGED, GENERATED, READY, WITHHELD
 from pickapic.collect.tables import duels, images, jobs, rounds
+from pickapic.collect.uids import new_uid
 from pickapic.records import ImageFacts
 
 ADDRESS = "/api/v1/images/"
@@ -142,7 +142,7 @@ def _row(image: Finished, now: datetime) -> dict[str, Any]:
     state = READY if image.origin == GENERATED else ASIDE
     return {
         "uid": str(uuid.uuid4()),
-        "token": secrets.token_urlsafe(16),
+        "token": new_uid(),
         "duel_id": image.duel_id,
         "job_id": image.job_id,
         "state": FLAGGED if image.flag else state,

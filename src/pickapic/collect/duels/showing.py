@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
@@ -18,6 +17,7 @@ from pickapic.collect.states import ASIDE, GENERATED, OPEN, READY, SHOWN, WITHDR
 from pickapic.collect.states import GOLD as LISTED
 from pickapic.collect.tables import images, rounds
 from pickapic.collect.tables import jobs as jobs_table
+from pickapic.collect.uids import new_uid
 from pickapic.collect.writes import Writes
 from pickapic.settings import Settings
 
@@ -169,7 +169,7 @@ def show_next(writes: Writes, place: Place, now: datetime, rng: Random) -> Next 
     shown = check.pair if check else pair
     writes.add(
         _insert_round,
-        uid=secrets.token_urlsafe(16),
+        uid=new_uid(),
         duel_id=place.duel_id,
         user_id=place.user_id,
         number=place.number,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +23,7 @@ from pickapic.collect.moderation.words import Reason, judge, open_index
 from pickapic.collect.prompts import Prompt
 from pickapic.collect.refusals import ConflictError, NotFoundError, PromptError, translatable
 from pickapic.collect.tables import prompt_reviews, users
+from pickapic.collect.uids import new_uid
 from pickapic.settings import Settings
 
 WAITING = "waiting"
@@ -121,7 +121,7 @@ def hold(connection: Connection, error: ReviewError, now: datetime) -> None:
         return
     connection.execute(
         insert(prompt_reviews).values(
-            uid=secrets.token_urlsafe(16),
+            uid=new_uid(),
             user_id=error.user_id,
             typed=error.typed,
             digest=error.digest,

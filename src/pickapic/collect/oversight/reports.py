@@ -7,7 +7,6 @@ A removed image is gone for everybody: from rounds, shared pages and exports. An
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pickapic.collect.people import bans
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.states import OPEN, REMOVED
 from pickapic.collect.tables import duels, images, reports, shares
+from pickapic.collect.uids import new_uid
 from pickapic.records import InputError
 from pickapic.settings import GeneratorChoice
 
@@ -115,7 +115,7 @@ def report(
         return
     connection.execute(
         insert(reports).values(
-            uid=secrets.token_urlsafe(16),
+            uid=new_uid(),
             image_id=image.id,
             user_id=user_id,
             reason=reason,

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, se
 
 from pickapic.collect.refusals import NotFoundError
 from pickapic.collect.tables import consents, sessions, users
+from pickapic.collect.uids import new_uid
 
 Standing = Literal["own", "new", "old"]
 
@@ -68,7 +69,7 @@ def open_session(connection: Connection, user_id: int, days: int, now: datetime,
         insert(sessions).values(
             token_hash=hash_token(token),
             user_id=user_id,
-            uid=secrets.token_urlsafe(16),
+            uid=new_uid(),
             label=label[:LABEL_LENGTH],
             created_at=now,
             renewed_at=now,
@@ -187,7 +188,7 @@ def touch(connection: Connection, session_key: int, label: str, now: datetime) -
         .values(
             seen_at=now,
             label=label[:LABEL_LENGTH],
-            uid=func.coalesce(sessions.c.uid, secrets.token_urlsafe(16)),
+            uid=func.coalesce(sessions.c.uid, new_uid()),
         )
     )
 

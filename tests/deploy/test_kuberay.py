@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import importlib
 import shlex
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
-
-with warnings.catch_warnings():
-    # Ray Serve uses what pydantic will drop one day.
-    warnings.simplefilter("ignore")
-    from ray.serve.schema import ServeDeploySchema
 
 from pickapic.cli.app import make_app
 from pickapic.settings import load_settings
@@ -68,11 +62,16 @@ def test_a_cluster_has_what_kuberay_requires(name):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow  # loads Ray
+@pytest.mark.filterwarnings("ignore")  # Ray Serve uses what pydantic will drop one day
 def test_the_serve_config_is_one_of_this_ray():
+    from ray.serve.schema import ServeDeploySchema
+
     found = ServeDeploySchema.model_validate(yaml.safe_load(SERVICES["spec"]["serveConfigV2"]))
     assert [application.name for application in found.applications] == ["score", "generate"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("application", APPLICATIONS, ids=lambda application: application["name"])
 def test_each_application_is_built_from_its_arguments(application):
