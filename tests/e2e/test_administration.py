@@ -42,6 +42,10 @@ POKES_OUT = """() => [...document.querySelectorAll("body *")].filter((element) =
     if (element.closest(".sr, .scroll, .tabs, svg") || !element.checkVisibility()) return false;
     return element.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
 }).map((element) => element.outerHTML.slice(0, 120))"""
+UNSEEN = """() => [...document.querySelectorAll(".tabs [aria-current]")].filter((tab) => {
+    const { left, right } = tab.getBoundingClientRect();
+    return left < 0 || right > document.documentElement.clientWidth;
+}).map((tab) => tab.textContent)"""
 TOO_SMALL = """() => [...document.querySelectorAll("button, .tabs a, .plain, select, input")]
     .filter((element) => element.checkVisibility() && !element.matches("[type=checkbox], [type=radio], .sr *"))
     .filter((element) => element.getBoundingClientRect().height < 44)
@@ -182,6 +186,7 @@ def _look(page: Page, name: str, axe: bool) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
     assert page.evaluate(POKES_OUT) == [], name
     assert page.evaluate(TOO_SMALL) == [], name
+    assert page.evaluate(UNSEEN) == [], name
     assert "taken" not in page.title(), name
     if not axe:
         return

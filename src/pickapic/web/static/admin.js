@@ -3,6 +3,9 @@
 const SECONDS = 2;
 const main = document.querySelector("main");
 
+// On a phone the tabs are a row to be pushed; the present one is seen.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+
 /** Write `value` where `data-live` names it, in the unit that is asked for. */
 function write(place, value) {
   const unit = place.dataset.unit;
