@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from duel_page import DESK, PHONE, DuelPage
-from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 from stored_rounds import Collection
 
 # Read before the settings of the caller are taken away from each test. None: Playwright's own download.
@@ -27,6 +27,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 START_SECONDS = 60
+PATIENCE = 20_000
+"""Milliseconds that anything may take to be seen, on a machine that is busy with other tests."""
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +132,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def opened(tour: bool = False, **device: object) -> Page:
         context = browser.new_context(**device)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         if not tour:
             context.add_init_script("localStorage.setItem('pickapic.tour', '1')")
         contexts.append(context)

@@ -138,12 +138,12 @@ def test_a_provider_that_stays_down_is_unavailable(server):
 
 def test_retry_after_is_kept_to_within_bounds(server):
     server.openai()
-    server.trouble.append(as_json({}, 429, **{"Retry-After": "1"}))
+    server.trouble.append(as_json({}, 429, **{"Retry-After": "60"}))
     start = time.monotonic()
     OpenAIImages("m", server.url + "/v1", patience={**QUICK, "longest_pause": 0.3}).generate(
         GenerationRequest("x", (1,))
     )
-    assert 0.3 <= time.monotonic() - start < 1.0
+    assert 0.3 <= time.monotonic() - start < 30
 
 
 def test_a_silent_provider_is_given_up(server):

@@ -275,7 +275,7 @@ def test_sending_images_costs_one_statement_for_many(on):
         site.service.deliveries._database = type("Watched", (), {"write": staticmethod(watched)})()
         for person, duel in people:
             await person.look(duel)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while any(row.fetched_at is None for row in await site.rows(images) if row.state == "shown"):
                 await asyncio.sleep(0.02)
         assert 1 <= len(written) <= 4

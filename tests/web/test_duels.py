@@ -93,7 +93,7 @@ def test_waiting_clients_are_woken_when_the_images_are_there(on):
         await asyncio.sleep(0.1)
         assert not waiting.done()
         await site.work()
-        reply = await asyncio.wait_for(waiting, 5)
+        reply = await asyncio.wait_for(waiting, 15)
         assert reply.json()["round"] is not None
         assert not site.service.changes._waiting
 
@@ -121,7 +121,7 @@ def test_a_pick_may_wait_for_the_next_round_and_is_stored_before_that(on):
         stored = {row.uid: row.pick for row in await site.rows(rounds)}
         assert (stored[duel["round"]["round_id"]], stored[last]) == ("right", "tie")
         await site.work()
-        reply = (await asyncio.wait_for(waiting, 5)).json()
+        reply = (await asyncio.wait_for(waiting, 15)).json()
         assert reply["round"] is not None
         assert reply["picks"] == len(stored)
 

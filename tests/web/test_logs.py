@@ -215,7 +215,7 @@ def test_nothing_private_gets_into_the_logs_of_server_and_worker(run, guest, ech
     person.client.get("/api/v1/me/export")
     person.client.get("/metrics")
     secrets = [value for cookie in person.client.cookies.jar if (value := cookie.value)]
-    for _ in range(100):
+    for _ in range(300):
         if echo.count >= 3:
             break
         worker.process.poll()

@@ -107,7 +107,7 @@ def test_an_idle_worker_waits_at_the_server_and_stops_at_once(on):
             assert line.calls["/turn"] == 1, "one call, and it waits"
             person = await site.person()
             duel = await person.start()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while (await person.read(duel))["state"] != "ready":
                     await asyncio.sleep(0.02)
             await until_done(site, 6)

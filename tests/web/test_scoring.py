@@ -295,7 +295,7 @@ def test_a_scorer_that_cannot_be_loaded_is_told_of_and_tried_again(scoring, tmp_
         assert "no such file: weights" in readiness.json()["checks"]["scorer"]
         fake_scorers.broken = fake_scorers.hashing
         assert (await ask(person, "a", encoded(1))).status_code == 200
-        for _ in range(30):  # what is ready is looked at once a second
+        for _ in range(200):  # what is ready is looked at once a second
             readiness = await person.get("/readyz")
             if readiness.status_code == 200:
                 break

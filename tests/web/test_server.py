@@ -170,7 +170,7 @@ def test_several_processes_are_one_server(run, guest, database_url):
     server.wait_for("another takes its place")
     for _ in range(20):
         assert guests[1].client.get("/api/v1/me").status_code == 200
-    for _ in range(100):
+    for _ in range(300):
         if len(server.children()) == 3:
             break
         time.sleep(0.1)
@@ -187,7 +187,7 @@ def test_processes_do_not_outlive_the_one_that_started_them(run):
     server = serve(run, port, "--processes", "2", "--no-worker")
     children = server.children()
     server.stop(signal.SIGKILL)
-    for _ in range(100):
+    for _ in range(300):
         if not any(is_running(child) for child in children):
             return
         time.sleep(0.1)

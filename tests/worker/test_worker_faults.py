@@ -158,7 +158,7 @@ def test_a_worker_that_is_stopped_while_the_store_refuses_gives_its_jobs_back(tm
                 await shop.until(is_trying)
                 start = time.monotonic()
                 stop.set()
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 10
             assert await shop.states() == {"queued": 6}
             assert {row.attempts for row in await shop.jobs()} == {0}
             assert await shop.images() == []

@@ -244,7 +244,7 @@ def test_a_worker_told_to_stop_finishes_what_a_provider_is_at_and_gives_back_the
 
 
 def test_a_provider_that_does_not_come_to_an_end_is_left_behind(tmp_path, server):
-    slow(server, 4.0)
+    slow(server, 12.0)
 
     async def play():
         choice = {"cloud": provider(server.url, concurrency=2)}
@@ -259,7 +259,7 @@ def test_a_provider_that_does_not_come_to_an_end_is_left_behind(tmp_path, server
                 await shop.until(is_at_it)
                 start = time.monotonic()
                 stop.set()
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 10
             assert await shop.states() == {"queued": 6}
             assert {row.attempts for row in await shop.jobs()} == {0}
 
