@@ -169,7 +169,7 @@ TEXTS = {
     "byte order mark": "\ufeffa cat",
     "line separators": "a\u2028cat\u2029sat",
     "apostrophes": "it's a 'cat' \"here\" `now`",
-    "percent and braces": "100% {0} %s %(a)s ${x} #{y} {{7*7}} {% raw %}",
+    "percent and braces": "100% {0} %s %(a)s ${x} #{y} {{1237*4567}} {% raw %}",
 }
 
 
@@ -187,6 +187,6 @@ def test_absurd_unicode_is_kept_as_it_is_or_refused(on, prompt):
             assert await site.rows(jobs) == []
         page = await person.get("/gallery", headers={"Accept": "text/html"})
         assert page.status_code == 200
-        assert "49" not in page.text or "{{7*7}}" not in prompt
+        assert "5649379" not in page.text, "a template engine has read the prompt"
 
     on(play)
