@@ -131,13 +131,13 @@ def test_the_kept_winner_always_shown_on_the_left(tmp_path, database_url, on):
 
 
 def test_blocking_database_calls_in_async_handlers(on, database_kind):
-    """Gone: while a transaction takes a second, others are answered as ever."""
+    """Gone: while a transaction takes three seconds, others are answered as ever."""
 
     def slow(connection):
         if database_kind == "postgresql":
-            connection.execute(text("SELECT pg_sleep(1)"))
+            connection.execute(text("SELECT pg_sleep(3)"))
         else:
-            time.sleep(1)
+            time.sleep(3)
 
     async def play(site):
         person, _ = await playing(site)
@@ -148,7 +148,7 @@ def test_blocking_database_calls_in_async_handlers(on, database_kind):
             begun = time.perf_counter()
             assert (await person.get(path)).status_code == 200
             slowest = max(slowest, time.perf_counter() - begun)
-        assert slowest < 0.8
+        assert slowest < 2.5
         assert not all(task.done() for task in waiting)
         await asyncio.gather(*waiting)
 
