@@ -28,8 +28,9 @@ class Plain:
         if self._failures:
             self._failures -= 1
             raise RuntimeError("out of memory")
-        colour = request.seeds[0] % 256
-        pixels = Image.new("RGB", self._size, (colour, 255 - colour, 0)).convert(self._mode)
+        # Of few colours, two images of a duel would now and then be the same file, and one be drawn again.
+        red, green, blue = request.seeds[0].to_bytes(8, "little")[:3]
+        pixels = Image.new("RGB", self._size, (red, green, blue)).convert(self._mode)
         pixels.info["comment"] = b"made by plain"
         return (GeneratedImage(pixels, request.seeds[0], None, None, None),)
 

@@ -181,7 +181,7 @@ def test_when_too_much_waits_the_next_is_told_when_to_come_back(scoring):
         codes = [reply.status_code for reply in replies]
         refused = [reply for reply in replies if reply.status_code == 429]
         assert set(codes) == {200, 429}
-        assert codes.count(200) in (5, 6), "four wait while one or two are being scored"
+        assert codes.count(200) in (4, 5, 6), "four wait while none, one or two are being scored"
         assert 1 <= int(refused[0].headers["retry-after"]) <= 60
         assert_error(refused[0], 429, "wait to be scored")
         after = await ask(person, "later", *(encoded(n) for n in range(6)))
