@@ -26,7 +26,7 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-
+# What the Makefile calls the quick part.
 QUICK = "not slow and not browser"
 WHOLLY_SLOW = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.(slow|browser)\b", re.MULTILINE)
 

@@ -61,7 +61,6 @@ def test_a_cluster_has_what_kuberay_requires(name):
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow  # loads Ray
 @pytest.mark.filterwarnings("ignore")  # Ray Serve uses what pydantic will drop one day
 def test_the_serve_config_is_one_of_this_ray():

@@ -3,11 +3,9 @@
 import asyncio
 import io
 
-import pytest
 from PIL import Image
 from workshop import Workshop, now
 
-import failing_generators
 from pickapic.collect.database import open_database
 from pickapic.collect.oversight import overview
 from pickapic.collect.queue import dead_letter
@@ -17,12 +15,6 @@ from pickapic.generate.encoding import encode
 from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.worker import beside_database
-
-
-@pytest.fixture
-def plugin():
-    with failing_generators.installed():
-        yield
 
 
 def test_images_are_stored_before_they_are_recorded(tmp_path):

@@ -1,4 +1,4 @@
-"""Names that tell nothing: of rounds, duels, reports and whatever else is spoken of outside the database."""
+"""Names that tell nothing, for whatever is spoken of outside the database: rounds, reports, gold pairs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from sqlalchemy import select, update
 
-import failing_generators
 from pickapic.collect import schema
 from pickapic.collect.database import open_database
 from pickapic.collect.duels import duel, gold, losses, views
@@ -86,12 +85,6 @@ async def finish(worker: Worker, leased: list[jobs.Job]) -> None:
 
 def aside(kind, **more) -> jobs.Order:
     return jobs.Order("", "a red cat", "", 0.0, 0, 5, kind=kind, **more)
-
-
-@pytest.fixture
-def plugin():
-    with failing_generators.installed():
-        yield
 
 
 def test_a_spoiled_copy_is_made_from_the_stored_file_and_waits_outside_the_pool(tmp_path):
