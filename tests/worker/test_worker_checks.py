@@ -4,51 +4,29 @@ import asyncio
 import io
 import random
 from collections import Counter
-from datetime import UTC, datetime
 
 import obstore
 import pytest
 from PIL import Image
 from sqlalchemy import select, update
+from workshop import Workshop, now
 
-from pickapic.collect import schema
-from pickapic.collect.database import open_database
 from pickapic.collect.duels import duel, gold, losses, views
 from pickapic.collect.moderation.images import Inspection
-from pickapic.collect.people import users
 from pickapic.collect.queue import jobs
 from pickapic.collect.tables import duels, images
 from pickapic.collect.tables import jobs as jobs_table
-from pickapic.settings import load_settings
 from pickapic.storage import blobs
 from pickapic.worker import Worker, beside_database
 
 pytestmark = pytest.mark.slow
 
 
-class Workshop:
-    """A worker, a database and a folder; `inspector` may be replaced before it works."""
-
-    def __init__(self, folder, **settings) -> None:
-        self.settings = load_settings(home=folder, image_classifier="none", **settings)
-        self.database = open_database(self.settings.database_url)
-        self.store = blobs.open_store(self.settings.images_url)
-        self.worker = self.another()
+class Bench(Workshop):
+    """A workshop that is given what check rounds are made of; `worker` may be replaced before it works."""
 
     def another(self) -> Worker:
         return beside_database(self.settings, self.database, self.store)
-
-    async def __aenter__(self):
-        await schema.upgrade_if_empty(self.database)
-        self.user = await self.database.write(users.create_guest, now())
-        return self
-
-    async def __aexit__(self, *_):
-        await self.database.close()
-
-    async def start(self) -> str:
-        rng = random.Random(0)
-        return await self.database.write(duel.start, self.settings, self.user, "a red cat", now(), rng)
 
     async def work(self) -> None:
         while await self.worker.work_once():
@@ -61,17 +39,8 @@ class Workshop:
 
         await self.database.write(enqueue)
 
-    async def rows(self, table):
-        return await self.database.read(
-            lambda connection: connection.execute(select(table).order_by(table.c.id)).all()
-        )
-
     async def pixels(self, row) -> Image.Image:
         return Image.open(io.BytesIO(await blobs.get(self.store, row.sha256)))
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 async def finish(worker: Worker, leased: list[jobs.Job]) -> None:
@@ -89,7 +58,7 @@ def aside(kind, **more) -> jobs.Order:
 
 def test_a_spoiled_copy_is_made_from_the_stored_file_and_waits_outside_the_pool(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             await shop.start()
             await shop.work()
             first = (await shop.rows(images))[0]
@@ -112,7 +81,7 @@ def test_a_spoiled_copy_is_made_from_the_stored_file_and_waits_outside_the_pool(
 
 def test_a_copy_of_a_file_that_is_gone_costs_its_job_and_nothing_else(tmp_path):
     async def play():
-        async with Workshop(tmp_path, max_attempts=1) as shop:
+        async with Bench(tmp_path, max_attempts=1) as shop:
             await shop.start()
             await shop.work()
             first = (await shop.rows(images))[0]
@@ -127,7 +96,7 @@ def test_a_copy_of_a_file_that_is_gone_costs_its_job_and_nothing_else(tmp_path):
 
 def test_images_of_a_list_are_cut_to_the_size_of_the_duel_and_get_rows_of_their_own(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             await shop.start()
             await shop.work()
             keys = []
@@ -156,7 +125,7 @@ def test_all_images_of_a_duel_have_the_size_of_its_first(tmp_path, plugin):
             "small": {"plugin": "plain", "parameters": {"size": (32, 32)}},
             "wide": {"plugin": "plain", "parameters": {"size": (96, 48)}},
         }
-        async with Workshop(tmp_path, generators=choices) as shop:
+        async with Bench(tmp_path, generators=choices) as shop:
             await shop.start()
             await shop.work()
             made = await shop.rows(images)
@@ -174,7 +143,7 @@ def test_an_image_that_another_worker_made_in_another_size_is_made_again(tmp_pat
             "small": {"plugin": "plain", "parameters": {"size": (32, 32)}},
             "wide": {"plugin": "plain", "parameters": {"size": (96, 48)}},
         }
-        async with Workshop(tmp_path, generators=choices, images_ahead=2) as shop:
+        async with Bench(tmp_path, generators=choices, images_ahead=2) as shop:
             await shop.start()
             small, wide = (job.id for job in (await shop.rows(jobs_table))[:2])
 
@@ -205,7 +174,7 @@ def test_an_image_that_another_worker_made_in_another_size_is_made_again(tmp_pat
 
 def test_a_size_of_the_settings_holds_for_all(tmp_path, plugin):
     async def play():
-        async with Workshop(tmp_path, generators={"plain": {}}, image_size=64) as shop:
+        async with Bench(tmp_path, generators={"plain": {}}, image_size=64) as shop:
             await shop.start()
             await shop.work()
             assert {(row.width, row.height) for row in await shop.rows(images)} == {(64, 64)}
@@ -235,7 +204,7 @@ def strict(shop, flags: int) -> None:
 
 def test_an_unfit_image_is_stored_never_shown_and_replaced(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             strict(shop, 3)
             uid = await shop.start()
             await shop.work()
@@ -252,7 +221,7 @@ def test_an_unfit_image_is_stored_never_shown_and_replaced(tmp_path):
 
 def test_a_prompt_that_brings_unfit_images_only_is_given_up(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             strict(shop, 1000)
             uid = await shop.start()
             await shop.work()
@@ -266,7 +235,7 @@ def test_a_prompt_that_brings_unfit_images_only_is_given_up(tmp_path):
 
 def test_every_generated_image_has_a_perceptual_hash(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             await shop.start()
             await shop.work()
             hashes = [row.phash for row in await shop.rows(images)]
@@ -278,7 +247,7 @@ def test_every_generated_image_has_a_perceptual_hash(tmp_path):
 
 def test_two_pictures_that_nobody_could_tell_apart_do_not_meet(tmp_path):
     async def play():
-        async with Workshop(tmp_path) as shop:
+        async with Bench(tmp_path) as shop:
             uid = await shop.start()
             await shop.work()
             rows = await shop.rows(images)

@@ -58,7 +58,8 @@ class Workshop:
         return await self.rows(images)
 
     async def rows(self, table):
-        return await self.database.read(lambda connection: connection.execute(select(table)).all())
+        query = select(table).order_by(table.c.id)
+        return await self.database.read(lambda connection: connection.execute(query).all())
 
     async def states(self) -> Counter:
         return Counter(row.state for row in await self.jobs())
